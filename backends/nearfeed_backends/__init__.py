@@ -1,0 +1,1 @@
+"""One module per back end; each is opened by its URL."""

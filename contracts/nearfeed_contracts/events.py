@@ -1,0 +1,196 @@
+"""The events on the log: JSON of pydantic models, read by their `type` field.
+
+Unknown fields are ignored, so that producers may go first. Vectors travel as base64 of
+little-endian float32.
+"""
+
+import base64
+import binascii
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.fields import MAX_TAGS, Body, Id, Language, Tag, Title, Url, UtcTime
+
+Kind = Literal[
+    "click", "read", "like", "unlike", "comment", "share", "save", "unsave", "hide", "report", "rating"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Control = Literal["block", "mute", "follow", "less"]
+
+VectorArray = NDArray[np.float32]
+
+
+class UnreadableEventError(NearfeedError):
+    """A message that is no event; its text names the field and the fault."""
+
+
+def _decode_vector(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"is no base64: {error}") from None
+    if not raw or len(raw) % 4:
+        raise ValueError(f"holds {len(raw)} bytes, which is no whole number of float32")
+    return np.frombuffer(raw, dtype="<f4")
+
+
+def _check_vector(value: Any) -> VectorArray:
+    vector = np.asarray(_decode_vector(value), dtype=np.float32)
+    if vector.ndim != 1 or not vector.size:
+        raise ValueError("must be a flat, non-empty vector")
+    if not np.isfinite(vector).all():
+        raise ValueError("holds NaN or infinity")
+    return vector
+
+
+def _encode_vector(vector: VectorArray) -> str:
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
+
+
+Vector = Annotated[
+    Any, BeforeValidator(_check_vector), PlainSerializer(_encode_vector, return_type=str, when_used="json")
+]
+
+
+class Event(BaseModel):
+    """What all events share. `event_id` names one event for tracing; effects never depend on it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, arbitrary_types_allowed=True)
+
+    schema_version: int = 1
+    event_id: Id = Field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class Item(Event):
+    """A post as it is now. A lower `version` never overwrites a higher one."""
+
+    type: Literal["item"] = "item"
+    item_id: Id
+    version: int = Field(ge=1)
+    community_id: Id
+    author_id: Id
+    title: Title
+    body: Body = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS)] = ()
+    language: Language | None = None
+    url: Url | None = None
+    published_at: UtcTime
+
+
+class ItemDeleted(Event):
+    """The takedown of a post; `version` orders it among the post's edits.
+
+    Without a version (a null value on the log) it takes down whatever is there.
+    """
+
+    type: Literal["item_deleted"] = "item_deleted"
+    item_id: Id
+    version: int | None = Field(default=None, ge=1)
+
+
+class ItemVector(Event):
+    """A post's vector in one space, with what the vector database filters by.
+
+    `vector` is what a search finds; `context` is what a reading adds to its reader (None: the same).
+    """
+
+    type: Literal["item_vector"] = "item_vector"
+    space: Id
+    item_id: Id
+    version: int = Field(ge=1)
+    community_id: Id
+    author_id: Id
+    published_at: UtcTime
+    vector: Vector
+    context: Vector | None = None
+    inferred: bool = False
+
+
+class Interaction(Event):
+    """One action of a reader on a post. `value` belongs to `rating` alone (0 to 5)."""
+
+    type: Literal["interaction"] = "interaction"
+    user_id: Id
+    item_id: Id
+    kind: Kind
+    occurred_at: UtcTime = Field(default_factory=lambda: datetime.now(UTC))
+    value: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False)
+    request_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _value_belongs_to_rating(self) -> "Interaction":
+        if (self.kind == "rating") != (self.value is not None):
+            raise ValueError("value is required for kind rating, and belongs to no other kind")
+        return self
+
+
+class UserErased(Event):
+    """A reader's wish to be forgotten: all events of theirs up to `erased_at` are void."""
+
+    type: Literal["user_erased"] = "user_erased"
+    user_id: Id
+    erased_at: UtcTime
+
+
+class MembershipChanged(Event):
+    """A reader joined or left a community."""
+
+    type: Literal["membership_changed"] = "membership_changed"
+    user_id: Id
+    community_id: Id
+    joined: bool
+    changed_at: UtcTime
+
+
+class ReaderControlChanged(Event):
+    """A reader set or lifted a control on an author, a post or a tag."""
+
+    type: Literal["reader_control_changed"] = "reader_control_changed"
+    user_id: Id
+    control: Control
+    target: Id
+    active: bool
+    changed_at: UtcTime
+
+
+AnyEvent = Annotated[
+    Item | ItemDeleted | ItemVector | Interaction | UserErased | MembershipChanged | ReaderControlChanged,
+    Field(discriminator="type"),
+]
+_ANY_EVENT: TypeAdapter[Event] = TypeAdapter(AnyEvent)
+
+
+def encode(event: Event) -> bytes:
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def decode(value: bytes) -> Event:
+    """Raises UnreadableEventError with the field that is at fault."""
+    try:
+        return _ANY_EVENT.validate_json(value)
+    except ValidationError as error:
+        raise UnreadableEventError(tell_fault(error)) from None
+
+
+def tell_fault(error: ValidationError) -> str:
+    """The first fault of a pydantic error as `field: what is wrong`."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "event"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,43 @@
+"""Field types and limits that hold on every way in: HTTP, log and import."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
+
+MAX_ID = 128
+MAX_TITLE = 300
+MAX_BODY = 40_000
+MAX_TAGS = 20
+MAX_TAG = 64
+MAX_URL = 2_000
+MAX_EVENTS_PER_CALL = 500
+MAX_LIMIT = 100
+
+Id = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"^[^\s\p{Cc}]+$", strict=True)
+]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE)]
+Body = Annotated[str, StringConstraints(max_length=MAX_BODY)]
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
+Url = Annotated[str, StringConstraints(max_length=MAX_URL)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC, exact; the form in which tables keep a time."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """The inverse of `to_micros`."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest)
+
+
+def now_micros() -> int:
+    return to_micros(datetime.now(UTC))

@@ -1,0 +1,225 @@
+"""The tables, the same on SQLite and MySQL. Times are BIGINT microseconds since 1970, UTC.
+
+Each table has one writer, named in its comment.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    ScalarSelect,
+    String,
+    Table,
+    Text,
+    select,
+)
+from sqlalchemy.dialects import mysql, sqlite
+
+from nearfeed_contracts.events import KINDS
+from nearfeed_contracts.fields import MAX_ID, MAX_TITLE, MAX_URL
+
+metadata = MetaData()
+
+# Execution option of an engine whose transactions only read: SQLite begins those without its write lock.
+READ_ONLY_OPTION = "nearfeed_read_only"
+
+_ID = String(MAX_ID).with_variant(mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+_TEXT = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+_BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+_AUTO = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+_TITLE = String(MAX_TITLE).with_variant(
+    mysql.VARCHAR(MAX_TITLE, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+)
+
+# Written by the API (and by the indexer for items that arrive by log only).
+items = Table(
+    "items",
+    metadata,
+    Column("item_id", _ID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("community_id", _ID, nullable=False),
+    Column("author_id", _ID, nullable=False),
+    Column("title", _TITLE, nullable=False),
+    Column("body", _TEXT, nullable=False),
+    Column("tags", _TEXT, nullable=False),  # JSON list of strings
+    Column("language", String(35)),
+    Column("url", String(MAX_URL)),
+    Column("published_at", BigInteger, nullable=False),
+    Index("items_by_community", "community_id", "published_at"),
+    Index("items_by_time", "published_at"),
+)
+
+# Written by the API.
+communities = Table(
+    "communities",
+    metadata,
+    Column("community_id", _ID, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# Written by the API.
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("community_id", _ID, primary_key=True),
+    Column("joined_at", BigInteger, nullable=False),
+)
+
+# Written by the API.
+reader_controls = Table(
+    "reader_controls",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("control", String(16), primary_key=True),
+    Column("target", _ID, primary_key=True),
+    Column("set_at", BigInteger, nullable=False),
+)
+
+# Written by the API in the transaction of each change; emptied by the relay.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _AUTO, primary_key=True, autoincrement=True),
+    Column("topic", String(64), nullable=False),
+    Column(
+        "key",
+        String(2 * MAX_ID + 1).with_variant(
+            mysql.VARCHAR(2 * MAX_ID + 1, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+        ),
+        nullable=False,
+    ),
+    Column("partition_key", _ID),
+    Column("value", _BLOB),
+)
+
+# Written by the consumer. One row per reader and item: the latest time of each kind.
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("item_id", _ID, primary_key=True),
+    *(Column(f"{kind}_at", BigInteger) for kind in KINDS),
+    Column("rating_value", Float(53)),
+    Column("newest_at", BigInteger),  # newest counting time; NULL: the row does not count
+    Index("interactions_by_reader", "user_id", "newest_at"),
+    Index("interactions_by_item", "item_id"),
+)
+
+# Written by the consumer: a cache of what `interactions` and `item_contexts` say.
+user_vectors = Table(
+    "user_vectors",
+    metadata,
+    Column("space", _ID, primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("vector", _BLOB, nullable=False),  # little-endian float32
+    Column("readings", Integer, nullable=False),
+    Column("stale", Boolean, nullable=False, default=False),
+    Index("user_vectors_stale", "stale"),
+)
+
+# Written by the consumer: up to which change of contexts a space's user vectors are marked.
+reader_builds = Table(
+    "reader_builds",
+    metadata,
+    Column("space", _ID, primary_key=True),
+    Column("change_id", BigInteger, nullable=False),
+    Column("readers", Integer, nullable=False),
+    Column("built_at", BigInteger, nullable=False),
+)
+
+# Written by the consumer on `user_erased`: a keyed hash of the id.
+erased_users = Table(
+    "erased_users",
+    metadata,
+    Column("user_hash", String(64), primary_key=True),
+    Column("erased_at", BigInteger, nullable=False),
+)
+
+# Written by the indexer. A NULL context is the tombstone of a deleted post.
+item_contexts = Table(
+    "item_contexts",
+    metadata,
+    Column("space", _ID, primary_key=True),
+    Column("item_id", _ID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("context", _BLOB),  # little-endian float32
+    Column("inferred", Boolean, nullable=False, default=False),
+    Column("change_id", BigInteger, nullable=False),
+    Index("item_contexts_by_change", "space", "change_id"),
+)
+
+# Written by the indexer: numbers changes of contexts in the order of their commits.
+change_sequence = Table(
+    "change_sequence",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# Written by the indexer.
+spaces = Table(
+    "spaces",
+    metadata,
+    Column("space", _ID, primary_key=True),
+    Column("state", String(16), nullable=False),  # loading, ready
+    Column("manifest", _TEXT, nullable=False),
+    Column("run_url", String(MAX_URL), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("loaded_at", BigInteger),  # all vectors of the run are in store and table
+    Column("activated_at", BigInteger),
+)
+
+# Written by the indexer: one row, the space that is served. Its foreign key keeps a served space.
+active_space = Table(
+    "active_space",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("space", _ID, ForeignKey("spaces.space"), nullable=False),
+    Column("activated_at", BigInteger, nullable=False),
+)
+
+# Written by each consumer group, in the transaction of the effects.
+positions = Table(
+    "positions",
+    metadata,
+    Column("consumer_group", String(64), primary_key=True),
+    Column("topic", String(64), primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+# Written by the API: the ranked posts behind a cursor.
+feed_pages = Table(
+    "feed_pages",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("page", _TEXT, nullable=False),  # JSON
+    Index("feed_pages_by_time", "created_at"),
+)
+
+# Written by the importer: how far a file has been taken in.
+imports = Table(
+    "imports",
+    metadata,
+    Column("file_hash", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("rows_done", BigInteger, nullable=False),
+    Column("rows_refused", BigInteger, nullable=False),
+    Column("finished", Boolean, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+
+def active_space_name() -> ScalarSelect[str]:
+    """The name of the space that is served, as a scalar subquery (NULL before the first)."""
+    return select(active_space.c.space).where(active_space.c.slot == 1).scalar_subquery()

@@ -1,0 +1,1 @@
+"""Pure computation that several services share; numpy and numba only."""

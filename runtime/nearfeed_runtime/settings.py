@@ -1,0 +1,65 @@
+"""The settings that all services share, read from the environment with the prefix NEARFEED_."""
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.events import Kind
+from nearfeed_core.readings import WeightRule
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class SettingsError(NearfeedError):
+    """A setting that cannot hold; the text names it."""
+
+
+class Settings(BaseSettings):
+    """Where things are. An empty URL means the embedded back end in `data_dir`."""
+
+    model_config = SettingsConfigDict(env_prefix="NEARFEED_", extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path = Field(default=Path("nearfeed-data"), description="folder of the embedded back ends")
+    vectors_url: str = Field(default="", description="vector store: milvus-lite:///PATH")
+    database_url: str = Field(default="", description="SQL database: sqlite:///PATH")
+    log_url: str = Field(default="", description="event log: embedded:///PATH")
+    runs_url: str = Field(default="", description="folder of runs: any fsspec URL")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    weights: dict[Kind, Weight] = Field(
+        default_factory=lambda: dict(WeightRule().by_kind),
+        description="JSON: what each kind of interaction adds to a reading's weight",
+    )
+    half_life_days: float = Field(
+        default=WeightRule().half_life_days,
+        gt=0,
+        description="a reading counts half when it is this much older than the reader's newest",
+    )
+
+    @model_validator(mode="after")
+    def _fill_urls(self) -> "Settings":
+        folder = self.data_dir.absolute()
+        self.vectors_url = self.vectors_url or f"milvus-lite://{folder}/vectors.db"
+        self.database_url = self.database_url or f"sqlite:///{folder}/nearfeed.db"
+        self.log_url = self.log_url or f"embedded://{folder}/log.db"
+        self.runs_url = self.runs_url or f"file://{folder}/runs"
+        return self
+
+    @property
+    def weight_rule(self) -> WeightRule:
+        return WeightRule(self.weights, self.half_life_days)
+
+
+S = TypeVar("S", bound="Settings")
+
+
+def load_settings(model: type[S], **overrides: object) -> S:
+    """Settings from the environment, `overrides` first. Raises SettingsError naming the variable."""
+    try:
+        return model(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise SettingsError(f"NEARFEED_{name}: {first['msg']} (it is {first['input']!r}).") from None

@@ -1,0 +1,1 @@
+"""nearfeed_recommender"""
