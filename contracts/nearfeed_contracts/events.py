@@ -20,7 +20,8 @@ from pydantic import (
     PlainSerializer,
     TypeAdapter,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from nearfeed_contracts.errors import NearfeedError
@@ -131,14 +132,15 @@ class Interaction(Event):
     item_id: Id
     kind: Kind
     occurred_at: UtcTime = Field(default_factory=lambda: datetime.now(UTC))
-    value: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False)
+    value: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False, validate_default=True)
     request_id: Id | None = None
 
-    @model_validator(mode="after")
-    def _value_belongs_to_rating(self) -> "Interaction":
-        if (self.kind == "rating") != (self.value is not None):
-            raise ValueError("value is required for kind rating, and belongs to no other kind")
-        return self
+    @field_validator("value")
+    @classmethod
+    def _value_belongs_to_rating(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if "kind" in info.data and (info.data["kind"] == "rating") != (value is not None):
+            raise ValueError("is required for kind rating, and belongs to no other kind")
+        return value
 
 
 class UserErased(Event):

@@ -1,5 +1,6 @@
 """Field types and limits that hold on every way in: HTTP, log and import."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,8 +15,15 @@ MAX_URL = 2_000
 MAX_EVENTS_PER_CALL = 500
 MAX_LIMIT = 100
 
+
+def _without_space(value: str) -> str:
+    if re.search(r"[\s\x00-\x1f\x7f-\x9f]", value):
+        raise ValueError("must not hold white space or control characters")
+    return value
+
+
 Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"^[^\s\p{Cc}]+$", strict=True)
+    str, StringConstraints(min_length=1, max_length=MAX_ID, strict=True), AfterValidator(_without_space)
 ]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE)]

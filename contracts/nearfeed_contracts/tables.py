@@ -132,6 +132,7 @@ reader_builds = Table(
     Column("space", _ID, primary_key=True),
     Column("change_id", BigInteger, nullable=False),
     Column("readers", Integer, nullable=False),
+    Column("rule", String(64), nullable=False),  # fingerprint of the weights they were built with
     Column("built_at", BigInteger, nullable=False),
 )
 

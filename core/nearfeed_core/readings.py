@@ -55,26 +55,26 @@ class Reading:
             return Reading(times, value)
         return Reading(times, min(self.rating, value) if occurred_at == before else self.rating)
 
-    def counting_times(self, rule: WeightRule) -> dict[Kind, int]:
-        """The kinds that count, with their times; {} where the row's weight is 0."""
+    def counting_times(self) -> dict[Kind, int]:
+        """The kinds that count, with their times; {} for a post that the reader does not want."""
         if self.is_excluded():
             return {}
         return {
             kind: moment
             for kind, moment in self.times.items()
-            if rule.by_kind.get(kind, 0.0) > 0 and not self._is_undone(kind)
+            if kind not in UNDOES and not self._is_undone(kind)
         }
 
-    def newest_at(self, rule: WeightRule) -> int | None:
+    def newest_at(self) -> int | None:
         """The newest counting time, or None where the row does not count."""
-        return max(self.counting_times(rule).values(), default=None)
+        return max(self.counting_times().values(), default=None)
 
     def weight(self, rule: WeightRule, newest_of_reader: int) -> float:
         """Sum over counting kinds of w_kind * 2^((t_kind - t_newest) / half_life)."""
         half_life = rule.half_life_days * DAY_MICROS
         return sum(
-            rule.by_kind[kind] * math.exp2((moment - newest_of_reader) / half_life)
-            for kind, moment in self.counting_times(rule).items()
+            rule.by_kind.get(kind, 0.0) * math.exp2((moment - newest_of_reader) / half_life)
+            for kind, moment in self.counting_times().items()
         )
 
     def is_excluded(self) -> bool:
@@ -97,5 +97,5 @@ class Reading:
 def weights_of(readings: Iterable[Reading], rule: WeightRule) -> list[float]:
     """The weights of one reader's readings, relative to their newest counting time."""
     rows = list(readings)
-    newest = max((moment for row in rows if (moment := row.newest_at(rule)) is not None), default=0)
+    newest = max((moment for row in rows if (moment := row.newest_at()) is not None), default=0)
     return [row.weight(rule, newest) for row in rows]

@@ -56,6 +56,7 @@ class Consumer:
         self._engine = engine
         self._log = log
         self._group = group
+        self._topics = topics
         self._handlers = handlers
         self._batch = batch
         self._subscription: Subscription = log.subscribe(topics, group, self._stored_position)
@@ -96,6 +97,15 @@ class Consumer:
         for event in events:
             EVENTS.labels(self._group, event.type).inc()  # type: ignore[attr-defined]
         return len(messages)
+
+    def lag(self) -> int:
+        """How many offsets lie between the group's stored positions and the end of its topics."""
+        with reading(self._engine) as connection:
+            return sum(
+                max(0, end - stored_position(connection, self._group, TopicPartition(topic, partition)))
+                for topic in self._topics
+                for partition, end in self._log.end_offsets(topic).items()
+            )
 
     def close(self) -> None:
         self._subscription.close()

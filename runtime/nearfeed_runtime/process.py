@@ -38,7 +38,7 @@ def running(loops: Sequence[Loop]) -> Iterator[threading.Event]:
             thread.join(timeout=30)
 
 
-def every(seconds: float, work: Callable[[], None]) -> Callable[[threading.Event], None]:
+def every(seconds: float, work: Callable[[], object]) -> Callable[[threading.Event], None]:
     """A loop body that does `work`, waits and begins again; an error is logged and the work tried anew."""
 
     def run(stop: threading.Event) -> None:

@@ -1,1 +1,1 @@
-"""nearfeed_recommender"""
+"""User vectors, feed, HTTP API; needs no torch."""

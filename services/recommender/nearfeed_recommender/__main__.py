@@ -1,0 +1,13 @@
+"""The process `nearfeed-recommender`."""
+
+from nearfeed_recommender.commands import app
+from nearfeed_runtime.process import told_errors
+
+
+def main() -> None:
+    with told_errors():
+        app()
+
+
+if __name__ == "__main__":
+    main()

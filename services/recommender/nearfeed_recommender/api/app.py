@@ -1,0 +1,39 @@
+"""The API as a FastAPI application."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from nearfeed_recommender.api import (
+    event_routes,
+    feed_routes,
+    health_routes,
+    item_routes,
+    reader_routes,
+)
+from nearfeed_recommender.api.middleware import Observed
+from nearfeed_recommender.api.problems import Problem, install_problem_handlers
+from nearfeed_recommender.context import ApiContext
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+_PROBLEMS: dict[int | str, dict[str, object]] = {
+    "4XX": {"model": Problem, "description": "A problem that names the field."},
+    "503": {"model": Problem, "description": "A back end does not answer; Retry-After says when to ask."},
+}
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """The application around wired parts."""
+    app = FastAPI(
+        title="Nearfeed",
+        version=version("nearfeed"),
+        max_body_size=MAX_BODY_BYTES,
+        description="Personal feeds for community apps: one filtered similarity search per reader.",
+    )
+    app.state.context = context
+    for routes in (feed_routes, item_routes, event_routes, reader_routes):
+        app.include_router(routes.router, responses=_PROBLEMS)
+    app.include_router(health_routes.router)
+    install_problem_handlers(app)
+    app.add_middleware(Observed)
+    return app

@@ -1,0 +1,113 @@
+"""Posts and communities."""
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel
+
+from nearfeed_contracts.fields import MAX_LIMIT, Id, to_micros
+from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.clock import require_not_ahead
+from nearfeed_recommender.api.feed_routes import PostOut
+from nearfeed_recommender.catalogue import (
+    ItemContent,
+    ItemDraft,
+    UnknownItemError,
+    delete_item,
+    put_communities,
+    put_items,
+)
+from nearfeed_recommender.feed import active_space_of
+from nearfeed_recommender.posts import posts_by_id
+from nearfeed_recommender.similar import similar_posts
+from nearfeed_runtime.sql import reading, writing
+
+router = APIRouter(prefix="/v1", tags=["posts"])
+ItemId = Annotated[Id, Path(description="the post")]
+CommunityId = Annotated[Id, Path(description="the community")]
+
+
+class StoredOut(BaseModel):
+    """A stored post; `changed` is false where it stood already with the same content."""
+
+    id: str
+    changed: bool
+
+
+class SimilarItemOut(PostOut):
+    """A post with its inner product with the post that was asked for."""
+
+    score: float
+
+
+class SimilarOut(BaseModel):
+    """Similar posts, best first; empty for a post that has no vector yet."""
+
+    space: str | None
+    items: list[SimilarItemOut]
+
+
+@router.get(
+    "/items/{item_id:path}/similar",
+    summary="Posts similar to a post",
+    dependencies=[Depends(require("feed"))],
+)
+def get_similar(
+    context: Context, item_id: ItemId, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 10
+) -> SimilarOut:
+    with reading(context.engine) as connection:
+        space = active_space_of(connection)
+        found = similar_posts(connection, context.store, space, item_id, limit)
+    return SimilarOut(
+        space=space, items=[SimilarItemOut(**asdict(post), score=hit.score) for post, hit in found]
+    )
+
+
+@router.get("/items/{item_id:path}", summary="A post", dependencies=[Depends(require("feed"))])
+def get_item(context: Context, item_id: ItemId) -> PostOut:
+    with reading(context.engine) as connection:
+        post = posts_by_id(connection, [item_id]).get(item_id)
+    if post is None:
+        raise UnknownItemError(f"There is no item {item_id!r}.")
+    return PostOut(**asdict(post))
+
+
+@router.put("/items/{item_id:path}", summary="Add or edit a post", dependencies=[Depends(require("items"))])
+def put_item(context: Context, item_id: ItemId, content: ItemContent) -> StoredOut:
+    """Holds from the answer on; in personal feeds as soon as the post has its vector, within seconds."""
+    if content.published_at:
+        require_not_ahead(context, "published_at", to_micros(content.published_at))
+    draft = ItemDraft(item_id=item_id, **content.model_dump())
+    with writing(context.engine) as transaction:
+        changed = put_items(transaction, [draft], create_communities=False)
+    context.relay.notify()
+    return StoredOut(id=item_id, changed=bool(changed))
+
+
+@router.delete(
+    "/items/{item_id:path}",
+    summary="Take a post down",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[Depends(require("items"))],
+)
+def remove_item(context: Context, item_id: ItemId) -> Response:
+    """Nobody sees the post from the answer on."""
+    with writing(context.engine) as transaction:
+        delete_item(transaction, item_id)
+    context.relay.notify()
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.put(
+    "/communities/{community_id:path}",
+    summary="Make a community",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[Depends(require("items"))],
+)
+def put_community(context: Context, community_id: CommunityId) -> Response:
+    """Posts and memberships name communities that were made; making one twice is no error."""
+    with writing(context.engine) as transaction:
+        put_communities(transaction, [community_id])
+    return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,46 @@
+"""Around every request: its id in the logs and in the answer, and how long it took."""
+
+import time
+import uuid
+from http import HTTPStatus
+
+import structlog
+from prometheus_client import Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LATENCY = Histogram(
+    "nearfeed_http_seconds",
+    "Time from request to the end of the answer.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+
+
+class Observed:
+    """Measures a request by its route, and gives its logs and its answer one `x-request-id`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+        started = time.perf_counter()
+
+        async def marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(http_request_id=request_id):
+            try:
+                await self._app(scope, receive, marked)
+            finally:
+                route = getattr(scope.get("route"), "path", "none")
+                seconds = time.perf_counter() - started
+                LATENCY.labels(scope["method"], route, str(status)).observe(seconds)

@@ -1,0 +1,140 @@
+"""Readers: memberships, controls, the vector behind the feed, erasure."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel
+
+from nearfeed_contracts.events import Control
+from nearfeed_contracts.fields import Id, now_micros
+from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.erasure import OwnPosts, erase_user
+from nearfeed_recommender.feed import active_space_of
+from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
+from nearfeed_recommender.posts import posts_by_id
+from nearfeed_recommender.profiles import load_profile
+from nearfeed_recommender.user_vectors import live_spaces
+from nearfeed_runtime.sql import reading, writing
+
+router = APIRouter(prefix="/v1/users", tags=["readers"])
+UserId = Annotated[Id, Path(description="the reader")]
+CommunityId = Annotated[Id, Path(description="the community")]
+Target = Annotated[Id, Path(description="an author (block, mute, follow), a tag (mute) or a post (less)")]
+_NO_CONTENT = HTTPStatus.NO_CONTENT
+
+
+class ReadingOut(BaseModel):
+    """A post behind a reader's vector, with its weight relative to the newest reading."""
+
+    item_id: str
+    title: str | None
+    weight: float
+
+
+class ReaderVectorOut(BaseModel):
+    """A reader's vector in the active space and the readings it is pooled from, newest first."""
+
+    user_id: str
+    space: str | None
+    vector: list[float] | None
+    readings: list[ReadingOut]
+
+
+@router.put(
+    "/{user_id:path}/communities/{community_id:path}",
+    summary="Join a community",
+    status_code=_NO_CONTENT,
+    dependencies=[Depends(require("events"))],
+)
+def join(context: Context, user_id: UserId, community_id: CommunityId) -> Response:
+    with writing(context.engine) as transaction:
+        put_memberships(transaction, [(user_id, community_id, now_micros())])
+    context.relay.notify()
+    return Response(status_code=_NO_CONTENT)
+
+
+@router.delete(
+    "/{user_id:path}/communities/{community_id:path}",
+    summary="Leave a community",
+    status_code=_NO_CONTENT,
+    dependencies=[Depends(require("events"))],
+)
+def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Response:
+    with writing(context.engine) as transaction:
+        leave_community(transaction, user_id, community_id)
+    context.relay.notify()
+    return Response(status_code=_NO_CONTENT)
+
+
+@router.put(
+    "/{user_id:path}/controls/{control}/{target:path}",
+    summary="Set a control",
+    status_code=_NO_CONTENT,
+    dependencies=[Depends(require("events"))],
+)
+def put_control(context: Context, user_id: UserId, control: Control, target: Target) -> Response:
+    """`block` and `mute` hide an author (`mute` a tag too), `less` hides a post; `follow` is kept."""
+    return _control(context, user_id, control, target, active=True)
+
+
+@router.delete(
+    "/{user_id:path}/controls/{control}/{target:path}",
+    summary="Lift a control",
+    status_code=_NO_CONTENT,
+    dependencies=[Depends(require("events"))],
+)
+def delete_control(context: Context, user_id: UserId, control: Control, target: Target) -> Response:
+    return _control(context, user_id, control, target, active=False)
+
+
+@router.get(
+    "/{user_id:path}/vector", summary="What is behind a feed", dependencies=[Depends(require("feed"))]
+)
+def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
+    with reading(context.engine) as connection:
+        space = active_space_of(connection)
+        if space is None:
+            return ReaderVectorOut(user_id=user_id, space=None, vector=None, readings=[])
+        pooling = context.feed.pooling
+        profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
+        vector = profile.vector(live_spaces(connection)[space])
+        titles = {post.id: post.title for post in posts_by_id(connection, profile.item_ids).values()}
+    readings = [
+        ReadingOut(item_id=item, title=titles.get(item), weight=weight)
+        for item, weight in zip(profile.item_ids, profile.weights, strict=True)
+    ]
+    return ReaderVectorOut(
+        user_id=user_id,
+        space=space,
+        vector=vector.tolist() if vector is not None else None,
+        readings=readings,
+    )
+
+
+@router.delete(
+    "/{user_id:path}",
+    summary="Erase a reader",
+    status_code=HTTPStatus.ACCEPTED,
+    dependencies=[Depends(require("admin"))],
+)
+def erase(
+    context: Context,
+    user_id: UserId,
+    posts: Annotated[OwnPosts, Query(description="what becomes of the reader's own posts")] = "delete",
+) -> Response:
+    """Memberships, controls and own posts are gone with the answer, readings within a second.
+
+    A replay of the log does not bring them back; the log itself keeps its records for 30 days.
+    """
+    with writing(context.engine) as transaction:
+        erase_user(transaction, context.feed.secret, user_id, posts)
+    context.relay.notify()
+    return Response(status_code=HTTPStatus.ACCEPTED)
+
+
+def _control(context: Context, user_id: str, control: Control, target: str, *, active: bool) -> Response:
+    with writing(context.engine) as transaction:
+        set_control(transaction, user_id, control, target, active)
+    context.relay.notify()
+    return Response(status_code=_NO_CONTENT)

@@ -1,0 +1,111 @@
+"""Settings in, wired recommender out; every part may be injected."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from nearfeed_backends.opening import open_database, open_log, open_store
+from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.topics import INTERACTIONS
+from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender import upkeep
+from nearfeed_recommender.api.app import create_app
+from nearfeed_recommender.consuming import GROUP, handlers
+from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.popularity import Popularity
+from nearfeed_recommender.profiles import ContextCache
+from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_runtime.consume import Consumer
+from nearfeed_runtime.operations import Operation
+from nearfeed_runtime.process import Loop, every
+
+_POPULARITY_SECONDS = 15.0
+_UPKEEP_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """The wired service. `pumps` do what is due once and return how much it was (0: nothing)."""
+
+    app: FastAPI
+    consumers: list[Consumer]
+    api_loops: list[Loop]
+    consumer_loops: list[Loop]
+    pumps: list[Callable[[], int]]
+    operations: dict[str, Operation]
+    close: Callable[[], None]
+
+    @property
+    def loops(self) -> list[Loop]:
+        """All loops, for a process that is both API and consumer."""
+        return [*self.api_loops, *self.consumer_loops]
+
+
+def bootstrap(
+    settings: RecommenderSettings,
+    *,
+    engine: Engine | None = None,
+    log: EventLog | None = None,
+    store: VectorStore | None = None,
+) -> Recommender:
+    """Wires the recommender; what is not injected is opened by its URL."""
+    engine = engine or open_database(settings.database_url)
+    log = log or open_log(settings.log_url)
+    store = store or open_store(settings.vectors_url)
+    secret = load_secret(settings)
+    pooling = Pooling(settings.weight_rule, ContextCache())
+    popularity = Popularity(engine, settings.popular_days)
+    relay = Relay(engine, log)
+    consumer = Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))
+    feed = FeedSources(
+        engine=engine,
+        store=store,
+        popularity=popularity,
+        pooling=pooling,
+        secret=secret,
+        depth=settings.feed_depth,
+        page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
+    )
+    mend = threading.Lock()
+
+    def keep_up() -> int:
+        with mend:
+            return upkeep.run_once(engine, pooling)
+
+    return Recommender(
+        app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
+        consumers=[consumer],
+        api_loops=[
+            Loop("relay", relay.run),
+            Loop("popularity", every(_POPULARITY_SECONDS, popularity.refresh)),
+        ],
+        consumer_loops=[
+            Loop("interactions", consumer.run),
+            Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
+        ],
+        pumps=[relay.run_once, keep_up],
+        operations={},
+        close=consumer.close,
+    )
+
+
+def load_secret(settings: RecommenderSettings) -> bytes:
+    """The key of cursors and hashes: the setting, or one that is made once in the data folder."""
+    if settings.secret:
+        return settings.secret.encode()
+    path: Path = settings.data_dir / "secret"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(f".{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        fresh.replace(path)
+    return path.read_text().encode()

@@ -1,0 +1,158 @@
+"""Posts and communities as the API and the importer write them: one transaction with the outbox."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, Row, select, update
+
+from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.events import Item, ItemDeleted
+from nearfeed_contracts.fields import (
+    MAX_TAGS,
+    Body,
+    Id,
+    Language,
+    Tag,
+    Title,
+    Url,
+    UtcTime,
+    from_micros,
+    now_micros,
+    to_micros,
+)
+from nearfeed_contracts.tables import communities, items
+from nearfeed_recommender.outbox import put_outbox
+from nearfeed_runtime.sql import chunks, upsert
+
+
+class UnknownCommunityError(NotFoundError):
+    """A post or membership that names a community which was never made."""
+
+
+class UnknownItemError(NotFoundError):
+    """An item id that nobody knows, or whose post was deleted."""
+
+
+class ItemContent(BaseModel):
+    """A post as its app states it, but for its id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    community_id: Id
+    author_id: Id
+    title: Title
+    body: Body = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=MAX_TAGS)] = ()
+    language: Language | None = None
+    url: Url | None = None
+    published_at: UtcTime | None = None
+
+
+class ItemDraft(ItemContent):
+    """A post as its app states it; Nearfeed adds the version."""
+
+    item_id: Id
+
+
+def put_items(
+    transaction: Connection, drafts: Sequence[ItemDraft], *, create_communities: bool
+) -> list[Item]:
+    """Stores posts and tells the log of them; returns those that changed, with their versions.
+
+    A post that stands already with the same content is left alone. Without a `published_at` a post
+    keeps its own, or is published now. Raises UnknownCommunityError.
+    """
+    if create_communities:
+        put_communities(transaction, {draft.community_id for draft in drafts})
+    else:
+        _require_communities(transaction, {draft.community_id for draft in drafts})
+    latest = {draft.item_id: draft for draft in drafts}
+    before = _rows_by_id(transaction, list(latest))
+    changed = [item for draft in latest.values() if (item := _next_version(draft, before.get(draft.item_id)))]
+    upsert(transaction, items, [_row_of(item) for item in changed])
+    put_outbox(transaction, changed)
+    return changed
+
+
+def delete_item(transaction: Connection, item_id: str) -> None:
+    """Takes a post down from this transaction on; a second time is no error.
+
+    Raises UnknownItemError where there never was one.
+    """
+    row = _rows_by_id(transaction, [item_id]).get(item_id)
+    if row is None:
+        raise UnknownItemError(f"There is no item {item_id!r}.")
+    if row.deleted:
+        return
+    version = row.version + 1
+    transaction.execute(update(items).where(items.c.item_id == item_id).values(deleted=True, version=version))
+    put_outbox(transaction, [ItemDeleted(item_id=item_id, version=version)])
+
+
+def put_communities(transaction: Connection, ids: Iterable[str]) -> None:
+    """Makes the communities that are not there yet."""
+    now = now_micros()
+    rows = [{"community_id": name, "created_at": now} for name in sorted(ids)]
+    upsert(transaction, communities, rows, keep=["created_at"])
+
+
+def known_communities(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of `ids` that name a community."""
+    found: set[str] = set()
+    for chunk in chunks(sorted(set(ids))):
+        query = select(communities.c.community_id).where(communities.c.community_id.in_(chunk))
+        found.update(connection.scalars(query))
+    return found
+
+
+def known_items(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of `ids` that name a post which is not deleted."""
+    found: set[str] = set()
+    for chunk in chunks(sorted(set(ids))):
+        query = select(items.c.item_id).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
+        found.update(connection.scalars(query))
+    return found
+
+
+def _require_communities(transaction: Connection, ids: set[str]) -> None:
+    unknown = sorted(ids - known_communities(transaction, ids))
+    if unknown:
+        raise UnknownCommunityError(
+            f"There is no community {unknown[0]!r}; make it with PUT /v1/communities/{unknown[0]}."
+        )
+
+
+def _rows_by_id(transaction: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    found: dict[str, Row[Any]] = {}
+    for chunk in chunks(ids):
+        rows = transaction.execute(select(items).where(items.c.item_id.in_(chunk)).with_for_update())
+        found.update({row.item_id: row for row in rows})
+    return found
+
+
+def _next_version(draft: ItemDraft, before: Row[Any] | None) -> Item | None:
+    version = before.version + 1 if before else 1
+    published_at = draft.published_at or (from_micros(before.published_at) if before else datetime.now(UTC))
+    item = Item(**draft.model_dump(exclude={"published_at"}), published_at=published_at, version=version)
+    if before and not before.deleted and _row_of(item) == {**before._mapping, "version": version}:
+        return None
+    return item
+
+
+def _row_of(item: Item) -> dict[str, Any]:
+    return {
+        "item_id": item.item_id,
+        "version": item.version,
+        "deleted": False,
+        "community_id": item.community_id,
+        "author_id": item.author_id,
+        "title": item.title,
+        "body": item.body,
+        "tags": orjson.dumps(item.tags).decode(),
+        "language": item.language,
+        "url": item.url,
+        "published_at": to_micros(item.published_at),
+    }

@@ -1,0 +1,71 @@
+"""The consumer: events become rows, rows become user vectors."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+
+from sqlalchemy import Connection, delete, select
+
+from nearfeed_contracts.events import Event, Interaction, UserErased
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.tables import erased_users, interactions, user_vectors
+from nearfeed_recommender.reader_rows import merge_events
+from nearfeed_recommender.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
+from nearfeed_runtime.consume import Handlers
+from nearfeed_runtime.sql import chunks, upsert
+
+GROUP = "recommender"
+READERS_AT_ONCE = 50
+
+
+def handlers(pooling: Pooling, secret: bytes) -> Handlers:
+    """The flow from an event to what it changes."""
+    return {
+        Interaction: [partial(merge_rows, secret), partial(refresh_readers, pooling)],
+        UserErased: [partial(erase_readers, secret)],
+    }
+
+
+def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+    """Merges interactions into rows, without those that an erasure made void."""
+    actions = [event for event in events if isinstance(event, Interaction)]
+    erased = _erasures(transaction, secret, {event.user_id for event in actions})
+    merge_events(
+        transaction,
+        [event for event in actions if to_micros(event.occurred_at) > erased.get(event.user_id, -(2**63))],
+    )
+
+
+def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
+    """Recomputes the touched readers in every live space; of many, the rest is marked stale."""
+    touched = iter({event.user_id: None for event in events if isinstance(event, Interaction)})
+    now, later = list(islice(touched, READERS_AT_ONCE)), list(touched)
+    for space, blocks in live_spaces(transaction).items():
+        refresh_vectors(transaction, pooling, space, blocks, now)
+        mark_stale(transaction, space, later)
+
+
+def erase_readers(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+    """Removes all that is known of readers, and keeps a keyed hash so that a replay stays void."""
+    for event in events:
+        if not isinstance(event, UserErased):
+            continue
+        row = {"user_hash": hash_user(secret, event.user_id), "erased_at": to_micros(event.erased_at)}
+        upsert(transaction, erased_users, [row])
+        for table in (interactions, user_vectors):
+            transaction.execute(delete(table).where(table.c.user_id == event.user_id))
+
+
+def hash_user(secret: bytes, user_id: str) -> str:
+    return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
+
+
+def _erasures(transaction: Connection, secret: bytes, user_ids: set[str]) -> dict[str, int]:
+    by_hash = {hash_user(secret, user_id): user_id for user_id in user_ids}
+    found: dict[str, int] = {}
+    for chunk in chunks(sorted(by_hash)):
+        rows = transaction.execute(select(erased_users).where(erased_users.c.user_hash.in_(chunk)))
+        found.update({by_hash[row.user_hash]: row.erased_at for row in rows})
+    return found

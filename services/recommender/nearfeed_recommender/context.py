@@ -1,0 +1,23 @@
+"""What the routes work with: every part is made by bootstrap and may be replaced in a test."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.settings import RecommenderSettings
+
+
+@dataclass(frozen=True)
+class ApiContext:
+    """The parts behind the API."""
+
+    settings: RecommenderSettings
+    engine: Engine
+    log: EventLog
+    store: VectorStore
+    feed: FeedSources
+    relay: Relay

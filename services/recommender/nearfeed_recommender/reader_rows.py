@@ -1,0 +1,51 @@
+"""Rows of the table `interactions`, to and from readings, and the merging of events into them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, tuple_
+
+from nearfeed_contracts.events import KINDS, Interaction
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.tables import interactions
+from nearfeed_core.readings import Reading
+from nearfeed_runtime.sql import chunks, upsert
+
+Pair = tuple[str, str]
+
+
+def reading_of(row: Mapping[Any, Any]) -> Reading:
+    """The reading that a row of `interactions` keeps."""
+    times = {kind: row[f"{kind}_at"] for kind in KINDS if row[f"{kind}_at"] is not None}
+    return Reading(times, row["rating_value"])
+
+
+def merge_events(transaction: Connection, events: Iterable[Interaction]) -> None:
+    """Merges events into rows by maximum: any order and any repetition ends in the same rows."""
+    merged: dict[Pair, Reading] = {}
+    batch = list(events)
+    stored = _stored_readings(transaction, sorted({(event.user_id, event.item_id) for event in batch}))
+    for event in batch:
+        pair = (event.user_id, event.item_id)
+        before = merged.get(pair) or stored.get(pair) or Reading()
+        merged[pair] = before.merged(event.kind, to_micros(event.occurred_at), event.value)
+    upsert(transaction, interactions, [_row_of(pair, after) for pair, after in merged.items()])
+
+
+def _stored_readings(transaction: Connection, pairs: Sequence[Pair]) -> dict[Pair, Reading]:
+    found: dict[Pair, Reading] = {}
+    key = tuple_(interactions.c.user_id, interactions.c.item_id)
+    for chunk in chunks(pairs):
+        rows = transaction.execute(select(interactions).where(key.in_(chunk)).with_for_update()).mappings()
+        found.update({(row["user_id"], row["item_id"]): reading_of(row) for row in rows})
+    return found
+
+
+def _row_of(pair: Pair, after: Reading) -> dict[str, Any]:
+    return {
+        "user_id": pair[0],
+        "item_id": pair[1],
+        **{f"{kind}_at": after.times.get(kind) for kind in KINDS},
+        "rating_value": after.rating,
+        "newest_at": after.newest_at(),
+    }

@@ -1,0 +1,58 @@
+"""Serving the API with uvicorn: who may be bound, and how it stops."""
+
+import socket
+from ipaddress import ip_address
+
+import uvicorn
+from fastapi import FastAPI
+
+from nearfeed_contracts.errors import NearfeedError
+from nearfeed_recommender.settings import RecommenderSettings
+
+_GRACE_SECONDS = 10
+
+
+class BindError(NearfeedError):
+    """An address that cannot or must not be bound."""
+
+
+def check_bind(settings: RecommenderSettings) -> None:
+    """Refuses a public bind without keys. Raises BindError."""
+    if not settings.api_keys and not _is_loopback(settings.host):
+        raise BindError(
+            f"NEARFEED_HOST: {settings.host} can be reached from other machines; "
+            "set NEARFEED_API_KEYS first, or bind to 127.0.0.1."
+        )
+
+
+def bind(settings: RecommenderSettings) -> socket.socket:
+    """A listening socket. Raises BindError where the port is in use."""
+    check_bind(settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise BindError(
+            f"NEARFEED_PORT: cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            "choose another port."
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT; requests under way are finished."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="on"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

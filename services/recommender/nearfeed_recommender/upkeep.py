@@ -1,0 +1,154 @@
+"""Keeps user vectors right beside the events: follows contexts, builds new spaces, mends the stale.
+
+Each step is one short transaction and may be repeated; `run_once` does all that is to be done now.
+"""
+
+import hashlib
+
+import orjson
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.tables import interactions, item_contexts, reader_builds, spaces, user_vectors
+from nearfeed_core.readings import WeightRule
+from nearfeed_recommender.user_vectors import (
+    Pooling,
+    live_spaces,
+    mark_all_stale,
+    mark_stale,
+    refresh_vectors,
+    stale_readers,
+)
+from nearfeed_runtime.sql import reading, upsert, writing
+
+_CHANGES = 200
+_READERS = 50
+
+
+def run_once(engine: Engine, pooling: Pooling) -> int:
+    """Does what has become due; returns how many steps that took (0: nothing was due)."""
+    steps = _follow_rule(engine, pooling.rule)
+    with reading(engine) as connection:
+        live = live_spaces(connection)
+    steps += sum(_follow_contexts(engine, space) for space in live)
+    while _mend_stale(engine, pooling):
+        steps += 1
+    steps += sum(build_space(engine, pooling, space) for space in _unbuilt(engine))
+    return steps + _forget_dropped(engine)
+
+
+def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
+    """Computes all readers of a space that has been loaded, then says so in `reader_builds`."""
+    with reading(engine) as connection:
+        start = _newest_change(connection, space)
+        blocks = live_spaces(connection)[space]
+    readers, after = 0, ""
+    while batch := _readers_after(engine, after):
+        with writing(engine) as transaction:
+            refresh_vectors(transaction, pooling, space, blocks, batch)
+        readers, after = readers + len(batch), batch[-1]
+    with writing(engine) as transaction:
+        row = {"space": space, "change_id": start, "readers": readers, "built_at": now_micros()}
+        upsert(transaction, reader_builds, [{**row, "rule": fingerprint(pooling.rule)}])
+    return 1
+
+
+def fingerprint(rule: WeightRule) -> str:
+    """Names a weight rule, so that vectors of another one are told apart."""
+    body = orjson.dumps([dict(rule.by_kind), rule.half_life_days], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).hexdigest()
+
+
+def _follow_rule(engine: Engine, rule: WeightRule) -> int:
+    other = reader_builds.c.rule != fingerprint(rule)
+    with reading(engine) as connection:
+        if connection.scalar(select(reader_builds.c.space).where(other).limit(1)) is None:
+            return 0
+    with writing(engine) as transaction:
+        mark_all_stale(transaction)
+        transaction.execute(update(reader_builds).where(other).values(rule=fingerprint(rule)))
+    return 1
+
+
+def _follow_contexts(engine: Engine, space: str) -> int:
+    """Marks the readers of contexts that changed since the last look."""
+    steps = 0
+    while changed := _changed_contexts(engine, space):
+        with writing(engine) as transaction:
+            touched = select(interactions.c.user_id).where(
+                interactions.c.item_id.in_([item for item, _ in changed]),
+                interactions.c.newest_at.is_not(None),
+            )
+            mark_stale(transaction, space, list(transaction.scalars(touched.distinct())))
+            transaction.execute(
+                update(reader_builds).where(reader_builds.c.space == space).values(change_id=changed[-1][1])
+            )
+        steps += 1
+    return steps
+
+
+def _changed_contexts(engine: Engine, space: str) -> list[tuple[str, int]]:
+    since = select(reader_builds.c.change_id).where(reader_builds.c.space == space).scalar_subquery()
+    query = (
+        select(item_contexts.c.item_id, item_contexts.c.change_id)
+        .where(item_contexts.c.space == space, item_contexts.c.change_id > since)
+        .order_by(item_contexts.c.change_id)
+        .limit(_CHANGES)
+    )
+    with reading(engine) as connection:
+        return [(row.item_id, row.change_id) for row in connection.execute(query)]
+
+
+def _mend_stale(engine: Engine, pooling: Pooling) -> int:
+    with reading(engine) as connection:
+        if not stale_readers(connection, 1):
+            return 0
+    with writing(engine) as transaction:
+        blocks = live_spaces(transaction)
+        due = stale_readers(transaction, _READERS)
+        for space in {space for space, _ in due} & blocks.keys():
+            readers = [user for name, user in due if name == space]
+            refresh_vectors(transaction, pooling, space, blocks[space], readers)
+        gone = {space for space, _ in due} - blocks.keys()
+        transaction.execute(delete(user_vectors).where(user_vectors.c.space.in_(gone)))
+    return len(due)
+
+
+def _unbuilt(engine: Engine) -> list[str]:
+    query = (
+        select(spaces.c.space)
+        .outerjoin(reader_builds, reader_builds.c.space == spaces.c.space)
+        .where(spaces.c.loaded_at.is_not(None), reader_builds.c.space.is_(None))
+    )
+    with reading(engine) as connection:
+        return list(connection.scalars(query))
+
+
+def _forget_dropped(engine: Engine) -> int:
+    """Removes the readers of spaces that are no more."""
+    dropped = reader_builds.c.space.not_in(select(spaces.c.space))
+    with reading(engine) as connection:
+        names = list(connection.scalars(select(reader_builds.c.space).where(dropped)))
+    if not names:
+        return 0
+    with writing(engine) as transaction:
+        for table in (user_vectors, reader_builds):
+            transaction.execute(delete(table).where(table.c.space.in_(names)))
+    return 1
+
+
+def _newest_change(connection: Connection, space: str) -> int:
+    query = select(func.max(item_contexts.c.change_id)).where(item_contexts.c.space == space)
+    return connection.scalar(query) or 0
+
+
+def _readers_after(engine: Engine, user_id: str) -> list[str]:
+    query = (
+        select(interactions.c.user_id)
+        .where(interactions.c.user_id > user_id)
+        .distinct()
+        .order_by(interactions.c.user_id)
+        .limit(_READERS)
+    )
+    with reading(engine) as connection:
+        return list(connection.scalars(query))
