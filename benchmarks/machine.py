@@ -1,0 +1,28 @@
+"""What a figure was measured on."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("torch", "dgl", "transformers", "pymilvus", "milvus-lite", "fastapi", "sqlalchemy", "numpy")
+
+
+def processor() -> str:
+    """The processor's name as the kernel tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def description() -> dict[str, str]:
+    """Machine and versions, a column each."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": processor(),
+        "cores": str(os.cpu_count()),
+        "memory_gib": f"{pages / 2**30:.0f}",
+        "python": platform.python_version(),
+        "libraries": " ".join(f"{name}={version(name)}" for name in LIBRARIES),
+    }

@@ -1,0 +1,88 @@
+"""The figures of the embedded main path, each as rows of (measure, value, unit)."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+
+Row = tuple[str, float, str]
+FEED_REQUESTS = 300
+CLIENTS = 8
+DELAYS = 20
+READERS = 400
+
+
+def feed_latency(client: httpx.Client) -> Iterator[Row]:
+    """First pages of 20 posts, one after the other, then by 8 clients at once."""
+    readers = [str(1 + number % READERS) for number in range(FEED_REQUESTS)]
+    for reader in readers[:20]:
+        _feed(client, reader)
+    yield from _percentiles("feed sequential", [_feed(client, reader) for reader in readers])
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        times = list(pool.map(lambda reader: _feed(client, reader), readers))
+    yield from _percentiles(f"feed with {CLIENTS} clients", times)
+    yield f"feed with {CLIENTS} clients: rate", FEED_REQUESTS / (time.perf_counter() - started), "1/s"
+
+
+def event_to_feed(client: httpx.Client) -> Iterator[Row]:
+    """From the answer to an event until a feed no longer shows the post that was read."""
+    delays = []
+    for number in range(DELAYS):
+        reader = str(1 + number)
+        top = client.get("/v1/feed", params={"user_id": reader, "limit": 1}).json()["items"][0]["id"]
+        told = {"user_id": reader, "item_id": top, "kind": "like"}
+        client.post("/v1/events", json=told).raise_for_status()
+        delays.append(_until(lambda reader=reader, top=top: not _shows(client, reader, top)))
+    yield from _percentiles("event to feed", delays)
+
+
+def post_to_feed(client: httpx.Client) -> Iterator[Row]:
+    """From the answer to a new post until it is a personal item in the feed of a reader of its community."""
+    delays = []
+    for number in range(DELAYS):
+        reader = str(1 + number)
+        liked = client.get("/v1/feed", params={"user_id": reader, "limit": 1}).json()["items"][0]
+        content = {key: liked[key] for key in ("community_id", "title", "tags", "body")}
+        item = f"bench-{number}"
+        body = {**content, "author_id": "bench"}
+        client.put(f"/v1/items/{item}", json=body).raise_for_status()
+        delays.append(_until(lambda item=item, liked=liked: _is_similar(client, liked["id"], item)))
+    yield from _percentiles("post to search", delays)
+
+
+def _feed(client: httpx.Client, reader: str) -> float:
+    started = time.perf_counter()
+    answer = client.get("/v1/feed", params={"user_id": reader, "limit": 20})
+    seconds = time.perf_counter() - started
+    answer.raise_for_status()
+    if answer.json()["degraded"]:
+        raise RuntimeError("a degraded feed is no measure")
+    return seconds
+
+
+def _shows(client: httpx.Client, reader: str, item: str) -> bool:
+    page = client.get("/v1/feed", params={"user_id": reader, "limit": 20}).json()
+    return any(shown["id"] == item for shown in page["items"])
+
+
+def _is_similar(client: httpx.Client, item: str, wanted: str) -> bool:
+    found = client.get(f"/v1/items/{item}/similar", params={"limit": 100}).json()
+    return any(post["id"] == wanted for post in found["items"])
+
+
+def _until(holds: Callable[[], bool], limit: float = 30.0) -> float:
+    started = time.perf_counter()
+    while not holds():
+        if time.perf_counter() - started > limit:
+            raise RuntimeError(f"nothing changed within {limit:.0f} s")
+        threading.Event().wait(0.005)
+    return time.perf_counter() - started
+
+
+def _percentiles(name: str, seconds: list[float]) -> Iterator[Row]:
+    for percent in (50, 95, 99):
+        yield f"{name}: p{percent}", float(np.percentile(seconds, percent)) * 1_000, "ms"
