@@ -195,9 +195,9 @@ def test_posts_that_arrive_between_pages_neither_shift_nor_repeat(
 
 def test_cursors_of_others_forged_ones_and_expired_ones_are_refused(served: Any) -> None:
     cursor = feed(served, "u", limit=2)["next_cursor"]
-    for user_id, given in [("v", cursor), ("u", cursor[:-2] + "AA"), ("u", "é"), ("u", "x" * 40)]:
-        answer = served.client.get("/v1/feed", params={"user_id": user_id, "cursor": given})
-        assert answer.status_code == 400, given
+    for user_id, forged in [("v", cursor), ("u", cursor[:-2] + "AA"), ("u", "é"), ("u", "x" * 40)]:
+        answer = served.client.get("/v1/feed", params={"user_id": user_id, "cursor": forged})
+        assert answer.status_code == 400, forged
         assert "cursor" in answer.json()["detail"]
     served.settings = served.settings.model_copy(update={"page_ttl_minutes": 1e-9})
     served.restart()
