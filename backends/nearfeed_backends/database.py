@@ -1,0 +1,111 @@
+"""SQL engines by URL, each brought to the newest schema when it is opened."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from nearfeed_backends.errors import DATABASE, BackendSettingError, missing_driver, unknown_scheme
+from nearfeed_backends.migrations import HEAD, current_revision, migrate
+from nearfeed_contracts.tables import READ_ONLY_OPTION
+
+BUSY_TIMEOUT_SECONDS = 10
+_THREADS = 64
+_FORMS = ["sqlite:////PATH", "mysql+mysqlconnector://USER:PASSWORD@HOST/DATABASE"]
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_REMEDIES = {
+    "file is not a database": "name another file, for this one holds something else",
+    "malformed": "restore the file from a backup, or name another",
+    "locked": "end the process that holds it",
+    "connect": "start the server, or correct the address",
+}
+
+
+def open_database(url: str) -> Engine:
+    """The migrated database of a URL. Raises BackendSettingError that says what to mend.
+
+    On SQLite a transaction takes the write lock from its first statement on, and waits
+    up to ten seconds for it; with the engine's execution option READ_ONLY_OPTION it reads a
+    snapshot and waits for nobody. A commit is on disk when it returns.
+    """
+    engine = _make_engine(url)
+    try:
+        _bring_to_head(engine)
+    except BaseException as error:
+        engine.dispose()
+        if isinstance(error, DBAPIError):
+            raise _told(engine, error) from error
+        raise
+    return engine
+
+
+def _make_engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise unknown_scheme(DATABASE, url, _FORMS) from None
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _sqlite_engine(parsed)
+    if parsed.drivername == "mysql+mysqlconnector":
+        return _mysql_engine(parsed)
+    raise unknown_scheme(DATABASE, url, _FORMS)
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise BackendSettingError(f"{DATABASE}: {url} names no file; use {_FORMS[0]}.")
+    _make_folder(Path(str(url.database)))
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        pool_size=_THREADS,
+    )
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _mysql_engine(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise missing_driver(DATABASE, url.drivername, "mysql-connector-python") from None
+
+
+def _make_folder(file: Path) -> None:
+    if file.is_dir():
+        raise BackendSettingError(f"{DATABASE}: {file} is a folder; name a file in it.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendSettingError(
+            f"{DATABASE}: the folder {file.parent} cannot be made ({error.strerror}); name one that can."
+        ) from None
+
+
+def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver's own transactions are switched off, so that _begin chooses how one begins.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(READ_ONLY_OPTION)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _bring_to_head(engine: Engine) -> None:
+    with engine.execution_options(**{READ_ONLY_OPTION: True}).connect() as connection:
+        if current_revision(connection) == HEAD:
+            return
+    with engine.begin() as connection:
+        migrate(connection)
+
+
+def _told(engine: Engine, error: DBAPIError) -> BackendSettingError:
+    cause = str(error.orig)
+    remedy = next((text for key, text in _REMEDIES.items() if key in cause), "name one that can be written")
+    return BackendSettingError(f"{DATABASE}: {engine.url} cannot be opened ({cause}); {remedy}.")

@@ -1,0 +1,131 @@
+"""The port EventLog in one SQLite file, for one process; every topic has the one partition 0.
+
+An append is on disk when it returns. Appends that wait for the disk at the same time are committed
+together. Offsets of a topic only grow, and a deleted one is not used again.
+
+Members of one group are not told apart: each gets all messages of its topics, and the
+compare-and-set on the group's positions lets one of them commit.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from weakref import WeakSet
+
+from nearfeed_backends.embedded_log_file import end_of, log_connection
+from nearfeed_backends.embedded_retention import apply_retention
+from nearfeed_backends.embedded_subscription import Bell, EmbeddedSubscription
+from nearfeed_backends.errors import LOG
+from nearfeed_contracts.event_log import LogUnavailableError, Record, TopicPartition
+from nearfeed_contracts.fields import now_micros
+
+_WRITE = "INSERT INTO messages (topic, offset, key, value, timestamp) VALUES (?, ?, ?, ?, ?)"
+_ADVANCE = (
+    "INSERT INTO ends (topic, next_offset) VALUES (?, ?) "
+    "ON CONFLICT DO UPDATE SET next_offset = next_offset + excluded.next_offset RETURNING next_offset"
+)
+
+
+@dataclass(eq=False)
+class _Append:
+    """One caller's records on their way to the disk."""
+
+    records: Sequence[Record]
+    done: bool = False
+    error: Exception | None = None
+
+
+class EmbeddedLog:
+    """EventLog in the SQLite file `path`; `clock` gives microseconds since 1970.
+
+    Safe for use by several threads. Raises BackendSettingError if the file cannot be used.
+    """
+
+    def __init__(self, path: str, *, clock: Callable[[], int] = now_micros) -> None:
+        self._path = path
+        self._clock = clock
+        self._bell = Bell()
+        self._writing = threading.Lock()
+        self._queue: deque[_Append] = deque()
+        self._subscriptions: WeakSet[EmbeddedSubscription] = WeakSet()
+        self._writer = log_connection(path)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Raises LogUnavailableError; ValueError for a key that is no text."""
+        if not records:
+            return
+        for record in records:
+            record.key.encode()
+        mine = _Append(records)
+        self._queue.append(mine)
+        with self._writing:
+            if not mine.done:
+                self._commit_queue()
+        if mine.error is not None:
+            reason = f"{LOG}: the log {self._path} cannot be written now ({mine.error})."
+            raise LogUnavailableError(reason) from mine.error
+
+    def subscribe(
+        self, topics: Sequence[str], group: str, positions: Callable[[TopicPartition], int]
+    ) -> EmbeddedSubscription:
+        self._check_open()
+        subscription = EmbeddedSubscription(self._path, self._bell, topics, group, positions)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """{0: the offset after the last message}; {} for a topic that nobody appended to."""
+        with self._writing:
+            self._check_open()
+            end = end_of(self._writer, topic)
+        return {} if end is None else {0: end}
+
+    def maintain(self) -> None:
+        """Deletes what retention and compaction let go."""
+        self._check_open()
+        apply_retention(self._path, self._clock())
+
+    def close(self) -> None:
+        """Wakes who polls; the log cannot be used any more."""
+        self._bell.ring(close=True)
+        for subscription in list(self._subscriptions):
+            subscription.close()
+        with self._writing:
+            self._writer.close()
+
+    def _check_open(self) -> None:
+        if self._bell.closed:
+            raise LogUnavailableError(f"{LOG}: the log {self._path} is closed.")
+
+    def _commit_queue(self) -> None:
+        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        error: Exception | None = InterruptedError("interrupted")
+        try:
+            self._write([record for append in batch for record in append.records])
+            error = None
+        except Exception as raised:
+            error = raised
+        finally:
+            for append in batch:
+                append.done, append.error = True, error
+        self._bell.ring()
+
+    def _write(self, records: Sequence[Record]) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            self._insert(records, self._clock())
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+
+    def _insert(self, records: Sequence[Record], now: int) -> None:
+        offsets = {}
+        for topic, number in Counter(record.topic for record in records).items():
+            end = self._writer.execute(_ADVANCE, (topic, number)).fetchone()[0]
+            offsets[topic] = count(end - number)
+        rows = [(each.topic, next(offsets[each.topic]), each.key, each.value, now) for each in records]
+        self._writer.executemany(_WRITE, rows)

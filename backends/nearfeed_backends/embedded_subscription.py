@@ -1,0 +1,120 @@
+"""How consumers read the embedded log."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from nearfeed_backends.embedded_log_file import end_of, log_connection
+from nearfeed_backends.errors import LOG
+from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
+
+# Appends of other processes ring no bell in this one.
+_OTHER_PROCESSES_SECONDS = 0.2
+_READ = (
+    "SELECT offset, key, value, timestamp FROM messages "
+    "WHERE topic = ? AND offset >= ? ORDER BY offset LIMIT ?"
+)
+
+
+class OtherLogError(LogUnavailableError):
+    """The log ends before the position of a group: it is not the log that the group read."""
+
+
+class Bell:
+    """Tells those who wait that something was appended, or that the log was closed."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self.rings = 0
+        self.closed = False
+
+    def ring(self, *, close: bool = False) -> None:
+        with self._condition:
+            self.rings += 1
+            self.closed = self.closed or close
+            self._condition.notify_all()
+
+    def wait(self, heard: int, timeout: float) -> None:
+        """Returns when it rang after the first `heard` times, or after `timeout` seconds."""
+        with self._condition:
+            self._condition.wait_for(lambda: self.rings != heard, timeout)
+
+
+class EmbeddedSubscription:
+    """Subscription to topics of the log in the file `path`, with a connection of its own."""
+
+    def __init__(
+        self,
+        path: str,
+        bell: Bell,
+        topics: Sequence[str],
+        group: str,
+        positions: Callable[[TopicPartition], int],
+    ) -> None:
+        self._bell = bell
+        self._topics = list(topics)
+        self._group = group
+        self._positions = positions
+        self._next: dict[str, int] = {}
+        self._connection = log_connection(path)
+        self._reading = threading.Lock()
+        self._closed = False
+
+    def poll(self, max_records: int, timeout: float) -> list[Message]:
+        """Messages in order by topic; topics take turns in coming first.
+
+        Raises LogUnavailableError, and OtherLogError where the group's position lies after the end.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            heard = self._bell.rings
+            messages = self._read(max_records)
+            left = deadline - time.monotonic()
+            if messages or left <= 0:
+                return messages
+            self._bell.wait(heard, min(left, _OTHER_PROCESSES_SECONDS))
+            if self._closed or self._bell.closed:
+                return []
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Does nothing: positions in SQL and `end_offsets` tell the lag of this log."""
+
+    def rejoin(self) -> None:
+        self._next.clear()
+
+    def close(self) -> None:
+        with self._reading:
+            self._closed = True
+            self._connection.close()
+
+    def _read(self, max_records: int) -> list[Message]:
+        messages: list[Message] = []
+        with self._reading:
+            if self._closed:
+                raise LogUnavailableError(f"{LOG}: the subscription of {self._group} is closed.")
+            try:
+                for topic in self._topics:
+                    messages += self._read_topic(topic, max_records - len(messages))
+            except sqlite3.Error as error:
+                raise LogUnavailableError(f"{LOG}: the log cannot be read now ({error}).") from error
+        self._topics = self._topics[1:] + self._topics[:1]
+        return messages
+
+    def _read_topic(self, topic: str, limit: int) -> list[Message]:
+        if topic not in self._next:
+            self._next[topic] = self._start(topic)
+        rows = self._connection.execute(_READ, (topic, self._next[topic], limit)).fetchall()
+        if rows:
+            self._next[topic] = rows[-1][0] + 1
+        return [Message(topic, 0, *row) for row in rows]
+
+    def _start(self, topic: str) -> int:
+        position = self._positions(TopicPartition(topic, 0))
+        end = end_of(self._connection, topic) or 0
+        if position > end:
+            raise OtherLogError(
+                f"{LOG}: topic {topic} ends at {end}, but group {self._group} has read up to {position}; "
+                "put back the log that belongs to the database, or start with an empty database."
+            )
+        return position

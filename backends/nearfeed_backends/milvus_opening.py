@@ -1,0 +1,103 @@
+"""Milvus Lite in this process, and Milvus servers: what differs between the two."""
+
+import logging
+import tempfile
+import threading
+from contextlib import nullcontext
+from typing import Any
+
+from pymilvus import MilvusClient, MilvusException
+
+from nearfeed_backends.errors import VECTORS, BackendSettingError, missing_driver
+from nearfeed_backends.milvus_collections import load_collection
+from nearfeed_backends.milvus_lite_folder import check_files, collections_in, damaged, remove_unfinished
+from nearfeed_backends.milvus_store import MilvusStore
+from nearfeed_contracts.vector_store import StoreUnavailableError
+
+# A search reads unflushed rows one by one in Python: 25 microseconds each.
+_LITE_FLUSH_ROWS = 256
+_SERVER_FLUSH_ROWS = 10_000
+_SERVER_TIMEOUT_SECONDS = 5
+
+
+def open_lite(path: str) -> MilvusStore:
+    """Milvus Lite on the folder `path`, which one process holds at a time.
+
+    An upsert survives the end of the process from its return on; a power cut may take what was
+    written in the last half minute. The engine is reached through a socket in a folder of its user.
+    """
+    _quieten()
+    engine = _LiteEngine(path)
+    try:
+        client = MilvusClient(uri=engine.uri)
+        _load_all(client, path)
+    except BaseException:
+        engine.stop()
+        raise
+    # Milvus Lite allows no write beside another, and hides rows from a search while it flushes.
+    return MilvusStore(client, flush_rows=_LITE_FLUSH_ROWS, make_lock=threading.Lock, on_close=engine.stop)
+
+
+def open_server(address: str) -> MilvusStore:
+    """A Milvus server at `host:port`. Raises StoreUnavailableError if it does not answer."""
+    _quieten()
+    try:
+        client = MilvusClient(uri=f"http://{address}", timeout=_SERVER_TIMEOUT_SECONDS)
+    except MilvusException as error:
+        raise StoreUnavailableError(
+            f"{VECTORS}: no Milvus answers at {address} ({error.message}); start it, or correct the address."
+        ) from error
+    return MilvusStore(client, flush_rows=_SERVER_FLUSH_ROWS, make_lock=nullcontext)
+
+
+class _LiteEngine:
+    """Milvus Lite behind a Unix socket that only this user can reach."""
+
+    def __init__(self, path: str) -> None:
+        # The address of a Unix socket has room for 107 bytes, which a data folder's path may exceed.
+        self._folder = tempfile.TemporaryDirectory(prefix="nearfeed-", ignore_cleanup_errors=True)
+        socket = f"{self._folder.name}/milvus"
+        self.uri = f"unix:{socket}"
+        self._server, self._database = _start(path, socket)
+
+    def stop(self) -> None:
+        self._server.stop(grace=2).wait()
+        self._database.close()
+        self._folder.cleanup()
+
+
+def _start(path: str, socket: str) -> tuple[Any, Any]:
+    try:
+        from milvus_lite.adapter.grpc.server import start_server_in_thread
+        from milvus_lite.exceptions import DataDirLockedError
+    except ModuleNotFoundError:
+        raise missing_driver(VECTORS, "milvus-lite:", "milvus-lite") from None
+    try:
+        remove_unfinished(path)
+        server, database, _ = start_server_in_thread(path, host="unix", port=socket)
+    except DataDirLockedError:
+        raise BackendSettingError(
+            f"{VECTORS}: {path} is in use by another process; end it, or name another folder."
+        ) from None
+    except OSError as error:
+        raise BackendSettingError(
+            f"{VECTORS}: {path} cannot be used as a folder of vectors ({error.strerror}); name another."
+        ) from error
+    return server, database
+
+
+def _load_all(client: MilvusClient, path: str) -> None:
+    # Milvus Lite lists nothing while one collection is damaged, hence the look at the folder.
+    for name in collections_in(path):
+        try:
+            load_collection(client, name)
+            client.flush(name)
+        except MilvusException as error:
+            raise damaged(path, name, error.message) from error
+        check_files(path, name)
+
+
+def _quieten() -> None:
+    # Both log every refused call with its stack; the callers of this package tell what matters.
+    for name in ("pymilvus", "milvus_lite"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

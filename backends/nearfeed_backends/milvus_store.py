@@ -1,0 +1,213 @@
+"""The port VectorStore on Milvus: one collection per space, searched exactly by inner product.
+
+What differs between Milvus Lite and a server is in `milvus_opening`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]
+import numpy as np
+from pymilvus import MilvusClient, MilvusException
+
+from nearfeed_backends.errors import VECTORS
+from nearfeed_backends.milvus_collections import create_collection, space_and_dim, space_collections
+from nearfeed_backends.milvus_filters import expression, one_of
+from nearfeed_backends.vector_checks import check_vector, check_vectors
+from nearfeed_contracts.errors import ConflictError
+from nearfeed_contracts.events import VectorArray
+from nearfeed_contracts.vector_store import (
+    Filter,
+    Hit,
+    StoredVector,
+    StoreUnavailableError,
+    UnknownSpaceError,
+)
+
+MAX_K = 16_384
+_ROWS_PER_CALL = 1_000
+_NO_SUCH_COLLECTION = 100
+
+
+Lock = AbstractContextManager[Any]
+
+
+@dataclass
+class _Space:
+    collection: str
+    dim: int
+    lock: Lock
+    unflushed: int = 0
+
+
+class MilvusStore:
+    """VectorStore over a MilvusClient.
+
+    `make_lock` gives the lock that is held during each call on one space. `flush_rows`: what was
+    upserted is durable and found at once, and each flush of Milvus writes a segment; so a flush of
+    fewer new rows than this waits for more.
+    """
+
+    def __init__(
+        self,
+        client: MilvusClient,
+        *,
+        flush_rows: int,
+        make_lock: Callable[[], Lock],
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._client = client
+        self._flush_rows = flush_rows
+        self._make_lock = make_lock
+        self._on_close = on_close
+        self._catalogue = threading.RLock()
+        self._spaces: dict[str, _Space] = {}
+        self._closed = False
+
+    def create_space(self, space: str, dim: int) -> None:
+        """Raises ConflictError for a space that exists with another dimension."""
+        with self._catalogue, self._told(space):
+            self._refresh()
+            if space not in self._spaces:
+                self._spaces[space] = self._found(create_collection(self._client, space, dim), dim)
+            found = self._spaces[space].dim
+        if found != dim:
+            raise ConflictError(f"space {space} has {found} dimensions, not {dim}; choose another name.")
+
+    def drop_space(self, space: str) -> None:
+        with self._catalogue, self._told(space):
+            self._refresh()
+            found = self._spaces.pop(space, None)
+            if found is not None:
+                with found.lock:
+                    self._client.drop_collection(found.collection)
+
+    def spaces(self) -> frozenset[str]:
+        with self._catalogue, self._told("all"):
+            self._refresh()
+            return frozenset(self._spaces)
+
+    def upsert(self, space: str, vectors: Sequence[StoredVector]) -> None:
+        with self._using(space) as found:
+            check_vectors(vectors, found.dim)
+            latest = {stored.item_id: stored for stored in vectors}
+            for rows in _slices(list(latest.values())):
+                found.unflushed += len(rows)
+                self._client.upsert(found.collection, [_row(stored) for stored in rows])
+
+    def delete(self, space: str, item_ids: Sequence[str]) -> None:
+        with self._using(space) as found:
+            for ids in _slices(item_ids):
+                found.unflushed += len(ids)
+                self._client.delete(found.collection, filter=one_of("item_id", ids))
+
+    def flush(self, space: str) -> None:
+        with self._using(space) as found:
+            if found.unflushed >= self._flush_rows:
+                self._client.flush(found.collection)
+                found.unflushed = 0
+
+    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
+        """`k` is at most 16,384."""
+        if k > MAX_K:
+            raise ValueError(f"k must be at most {MAX_K}, not {k}")
+        with self._using(space) as found:
+            check_vector(vector, found.dim)
+            if k < 1 or where.community_ids == frozenset():
+                return []
+            [hits] = self._client.search(
+                found.collection,
+                [np.asarray(vector, np.float32)],
+                filter=expression(where),
+                limit=k,
+                output_fields=["item_id"],
+                search_params={"metric_type": "IP"},
+            )
+        return [Hit(hit["item_id"], float(hit["distance"])) for hit in hits]
+
+    def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
+        rows: list[Any] = []
+        with self._using(space) as found:
+            for ids in _slices(item_ids):
+                fields = ["item_id", "vector"]
+                rows += self._client.query(
+                    found.collection, filter=one_of("item_id", ids), output_fields=fields
+                )
+        return {row["item_id"]: np.asarray(row["vector"], np.float32) for row in rows}
+
+    def count(self, space: str) -> int:
+        with self._using(space) as found:
+            [row] = self._client.query(found.collection, filter="", output_fields=["count(*)"])
+        return int(row["count(*)"])
+
+    def close(self) -> None:
+        """Lets calls end that have begun; those that follow raise StoreUnavailableError."""
+        with self._catalogue:
+            if self._closed:
+                return
+            self._closed = True
+            for found in self._spaces.values():
+                with found.lock:
+                    pass
+            self._client.close()
+            self._on_close()
+
+    @contextmanager
+    def _using(self, space: str) -> Iterator[_Space]:
+        found = self._spaces.get(space) or self._look_up(space)
+        with found.lock, self._told(space):
+            yield found
+
+    def _look_up(self, space: str) -> _Space:
+        with self._catalogue, self._told(space):
+            self._refresh()
+            if space not in self._spaces:
+                raise _unknown(space)
+            return self._spaces[space]
+
+    def _found(self, collection: str, dim: int) -> _Space:
+        return _Space(collection, dim, self._make_lock())
+
+    def _refresh(self) -> None:
+        """Makes the catalogue what the server has; other processes may create and drop spaces."""
+        known = {found.collection: space for space, found in self._spaces.items()}
+        present = space_collections(self._client)
+        for collection in known.keys() - present:
+            del self._spaces[known[collection]]
+        for collection in present - known.keys():
+            space, dim = space_and_dim(self._client, collection)
+            self._spaces[space] = self._found(collection, dim)
+
+    @contextmanager
+    def _told(self, space: str) -> Iterator[None]:
+        if self._closed:
+            raise StoreUnavailableError(f"{VECTORS}: the vector store is closed.")
+        try:
+            yield
+        except MilvusException as error:
+            if error.code == _NO_SUCH_COLLECTION:
+                raise _unknown(space) from error
+            raise StoreUnavailableError(f"{VECTORS}: Milvus failed ({error.message}).") from error
+        except grpc.RpcError as error:
+            raise StoreUnavailableError(f"{VECTORS}: Milvus does not answer ({error}).") from error
+
+
+def _unknown(space: str) -> UnknownSpaceError:
+    return UnknownSpaceError(f"there is no space {space} in the vector store.")
+
+
+def _row(stored: StoredVector) -> dict[str, Any]:
+    return {
+        "item_id": stored.item_id,
+        "community_id": stored.community_id,
+        "author_id": stored.author_id,
+        "published_at": stored.published_at,
+        "vector": np.asarray(stored.vector, np.float32),
+    }
+
+
+def _slices(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (values[start : start + _ROWS_PER_CALL] for start in range(0, len(values), _ROWS_PER_CALL))
