@@ -13,9 +13,10 @@ from tests.embedder.taste import make_posts, make_readings, put_posts, put_readi
 from nearfeed_backends.database import open_database
 from nearfeed_contracts.runs import BrokenRunError, Manifest, Run, list_runs, open_run
 from nearfeed_contracts.tables import interactions
+from nearfeed_core.readings import DAY_MICROS
 from nearfeed_embedder import run as run_module
 from nearfeed_embedder import training
-from nearfeed_embedder.dataset import TooLittleDataError
+from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.operations import list_trained, train_run
@@ -213,6 +214,19 @@ def test_the_evaluated_model_has_not_seen_what_came_after_the_cut(
     assert latest["Training (evaluation)"] < times[int(0.7 * len(times))]
     assert latest["Choosing epochs"] < latest["Training (evaluation)"]
     assert latest["Training (all)"] == times[-1]
+
+
+def test_readers_of_one_post_before_the_cut_cannot_be_evaluated(
+    engine: Engine, settings: EmbedderSettings
+) -> None:
+    # Forty readers read one post each; then one of them reads ten of these posts more.
+    posts = make_posts(40)
+    once = [(reader, reader, reader) for reader in range(40)]
+    later = [(0, item, 100 + item) for item in range(1, 12)]
+    reader, item, day = (np.array(column) for column in zip(*once, *later, strict=True))
+    put_posts(engine, posts)
+    put_readings(engine, posts, Readings(reader, item, day * DAY_MICROS, np.ones(len(day))).sorted())
+    assert train(settings, engine, text_epochs=0).metrics == {}
 
 
 def test_too_few_readings_to_evaluate_still_give_a_run(engine: Engine, settings: EmbedderSettings) -> None:

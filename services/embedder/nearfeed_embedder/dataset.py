@@ -84,6 +84,11 @@ def profile(readings: Readings, rows: Rows, half_life_days: float) -> tuple[Rows
     return readings.item[newest], readings.weight[newest] * decay
 
 
+def can_train_on(readings: Readings) -> bool:
+    """Whether some reader has read two posts: one to be described by, one to find."""
+    return len(readings) > 0 and int(np.bincount(readings.reader).max()) > 1
+
+
 def check_trainable(dataset: Dataset) -> None:
     """Raises TooLittleDataError where there are no posts, or no reader who has read two."""
     if not dataset.posts:
@@ -92,7 +97,7 @@ def check_trainable(dataset: Dataset) -> None:
         raise TooLittleDataError(
             "There are no readings to train on: import interactions first (nearfeed import)."
         )
-    if np.bincount(dataset.readings.reader).max() < 2:
+    if not can_train_on(dataset.readings):
         raise TooLittleDataError(
             "No reader has read two posts, which training needs: import more interactions first."
         )

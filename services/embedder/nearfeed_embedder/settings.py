@@ -24,7 +24,7 @@ class EmbedderSettings(Settings):
         default=128, ge=8, le=8192, description="tokens of a post's title and body that are read"
     )
     text_batch: int = Field(
-        default=64, ge=2, description="texts in a batch; in fine-tuning each is told apart from the others"
+        default=32, ge=2, description="texts in a batch; in fine-tuning each is told apart from the others"
     )
     text_epochs: int = Field(
         default=1, ge=0, description="passes over the texts in fine-tuning; 0 takes the text model as it is"

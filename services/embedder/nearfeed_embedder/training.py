@@ -11,7 +11,7 @@ from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.baselines import item_knn, popularity
-from nearfeed_embedder.dataset import Dataset, Readings
+from nearfeed_embedder.dataset import Dataset, Readings, can_train_on
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.encoder import Encoder
 from nearfeed_embedder.evaluation import RECALL, Ranking, by_vectors, cases_of, compare, rank
@@ -127,9 +127,9 @@ def evaluate(inputs: Inputs) -> Stage[tuple[int, dict[str, Any]]]:
     """
     readings = inputs.dataset.readings
     split = inputs.split(readings)
-    if not split.held_out:
-        return inputs.rule.epochs, {}
     past = readings.take(split.train)
+    if not split.held_out or not can_train_on(past):
+        return inputs.rule.epochs, {}
     epochs = yield from choose_epochs(inputs, past)
     trained = yield from inputs.train(past, "Training (evaluation)", stop_after=epochs)
     cases = cases_of(readings, split, inputs.dataset.half_life_days)
@@ -148,7 +148,8 @@ def evaluate(inputs: Inputs) -> Stage[tuple[int, dict[str, Any]]]:
 def choose_epochs(inputs: Inputs, readings: Readings) -> Stage[int]:
     """The epoch of the best recall in what was read after a cut of its own."""
     split = inputs.split(readings)
-    if not split.held_out or not split.train.any():
+    earlier = readings.take(split.train)
+    if not split.held_out or not can_train_on(earlier):
         return inputs.rule.epochs
     cases = cases_of(readings, split, inputs.dataset.half_life_days)
 
@@ -156,7 +157,6 @@ def choose_epochs(inputs: Inputs, readings: Readings) -> Stage[int]:
         scorer = by_vectors(vectors, vectors, blocks_of(inputs.shape.dim))
         return float(rank(scorer, cases, split.known).recall.mean())
 
-    earlier = readings.take(split.train)
     trained = yield from inputs.train(earlier, "Choosing epochs", validate=recall)
     return trained.epochs
 

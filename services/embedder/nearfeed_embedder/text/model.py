@@ -55,7 +55,7 @@ def load_text_model(name: str, pooling: Pooling, tokens: int, device: torch.devi
             "name a folder that holds a transformers model, or a hub name."
         ) from None
     longest = getattr(network.config, "max_position_embeddings", tokens)
-    return TextModel(network, tokenizer, pooling, min(tokens, longest), device)
+    return TextModel(network, tokenizer, pooling, min(tokens, longest, tokenizer.model_max_length), device)
 
 
 def shipped_folder() -> str:

@@ -46,6 +46,7 @@ def fine_tune(
             optimizer.step()
             losses.append(loss.item())
             yield Progress("Fine-tuning text", len(losses), steps)
+    optimizer.zero_grad()
     model.network.eval()
     return losses
 
