@@ -56,7 +56,7 @@ def test_from_a_like_and_a_post_to_the_feed_and_a_takedown(
         eventually(lambda: "new-post" in feed_ids(client, reader))
         shown = client.get("/v1/feed", params={"user_id": reader, "limit": 100}).json()["items"]
         (new,) = [item for item in shown if item["id"] == "new-post"]
-        assert new["source"] == "personal"
+        assert (new["source"], new["reason"]["kind"]) == ("new", "new")
 
         assert client.delete("/v1/items/new-post").status_code == 204
         assert "new-post" not in feed_ids(client, reader)

@@ -53,7 +53,7 @@ def test_the_feed_is_the_search_with_the_readers_vector(
     assert [item["id"] for item in page["items"]] == expected
     assert page["space"] == "s1"
     assert not page["degraded"]
-    assert {item["source"] for item in page["items"]} == {"personal"}
+    assert {item["source"] for item in page["items"]} == {"personal", "new"}
 
 
 def test_a_reason_names_the_read_post_that_is_closest(
@@ -66,7 +66,8 @@ def test_a_reason_names_the_read_post_that_is_closest(
         own = random_vector(int(item["id"][1:]))
         closest = max(("p4", "p8"), key=lambda read: float(random_vector(int(read[1:])) @ own))
         assert item["reason"]["item_id"] == closest
-        assert item["reason"]["text"] == f"Because you read Post {closest}"
+        if item["source"] == "personal":
+            assert item["reason"]["text"] == f"Because you read Post {closest}"
 
 
 def test_only_joined_communities_are_shown(served: Any) -> None:
@@ -215,6 +216,23 @@ def test_a_page_keeps_the_space_that_it_began_with(
     second = feed(served, "u", limit=100, cursor=first["next_cursor"])
     assert (second["space"], [item["id"] for item in second["items"]]) == ("s1", ranked[6:])
     assert feed(served, "u")["space"] == "s2"
+
+
+def test_a_new_post_gets_a_place_among_the_first_five_however_far_it_is(
+    served: Any, random_vector: Callable[[int], np.ndarray]
+) -> None:
+    old = (datetime.now(UTC) - timedelta(days=30)).isoformat()
+    for number in range(20):
+        served.put_post(f"p{number}", f"c{number % 2}", published_at=old)
+        served.set_vector("s1", f"p{number}", random_vector(number), version=2)
+    tell(served, "u", "p0")
+    served.settle()
+    assert {item["source"] for item in feed(served, "u", limit=100)["items"]} == {"personal"}
+    served.put_post("fresh")
+    served.set_vector("s1", "fresh", -random_vector(0))
+    page = feed(served, "u", limit=5)
+    assert [(item["id"], item["source"]) for item in page["items"]][4] == ("fresh", "new")
+    assert page["items"][4]["reason"] == {"kind": "new", "text": "New in c0", "item_id": "p0"}
 
 
 def test_an_event_changes_the_next_feed(served: Any) -> None:

@@ -73,6 +73,7 @@ def bootstrap(
         secret=secret,
         depth=settings.feed_depth,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
+        new_micros=int(settings.new_hours * 3_600_000_000),
     )
     mend = threading.Lock()
 

@@ -4,14 +4,16 @@ Read `first_page` and `next_page` from the top; every step is a function below o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection, Engine, select
 
+from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import active_space, item_contexts
-from nearfeed_contracts.vector_store import StoreUnavailableError, UnknownSpaceError, VectorStore
+from nearfeed_contracts.vector_store import Filter, StoreUnavailableError, UnknownSpaceError, VectorStore
+from nearfeed_recommender.blending import interleave, reserve_places
 from nearfeed_recommender.pages import (
     Entry,
     Ranking,
@@ -26,16 +28,19 @@ from nearfeed_recommender.posts import (
     Audience,
     Post,
     audience_of,
+    has_posts_since,
     latest_posts,
     posts_by_id,
     visible_posts,
 )
 from nearfeed_recommender.profiles import Profile, Vector, load_profile
-from nearfeed_recommender.reasons import Reason, closest_readings, interleave, reason_for
+from nearfeed_recommender.reasons import Reason, closest_readings, reason_for
 from nearfeed_recommender.user_vectors import Pooling, live_spaces, stored_vector
 from nearfeed_runtime.sql import reading, writing
 
 logger = structlog.get_logger(__name__)
+NEW_POST_EVERY = 5
+_BY_VECTOR = ("personal", "new")
 FEEDS = Counter("nearfeed_feeds_total", "Feed answers.", ["source", "degraded"])
 
 
@@ -50,6 +55,7 @@ class FeedSources:
     secret: bytes
     depth: int
     page_ttl_micros: int
+    new_micros: int
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,28 @@ def _rank(
         has_readings = space is None and bool(audience.seen)
         return _popular_and_latest(sources, connection, audience), has_readings
     try:
-        hits = sources.store.search(space, vector, sources.depth, audience.filter())
+        return _personal(sources, connection, audience, space, vector), False
     except (StoreUnavailableError, UnknownSpaceError) as error:
         logger.warning("feed degraded", space=space, error=str(error))
         return _popular_and_latest(sources, connection, audience), True
-    return tuple(Entry(hit.item_id, hit.score, "personal") for hit in hits), False
+
+
+def _personal(
+    sources: FeedSources, connection: Connection, audience: Audience, space: str, vector: Vector
+) -> tuple[Entry, ...]:
+    """One filtered search, and where there are new posts another among them, for the places kept for them."""
+    where = audience.filter()
+    ranked = _search(sources, space, vector, where, "personal")
+    since = max(now_micros() - sources.new_micros, where.published_after or 0)
+    if not has_posts_since(connection, audience, since):
+        return tuple(ranked)
+    new = _search(sources, space, vector, replace(where, published_after=since), "new")
+    return tuple(reserve_places(ranked, new, NEW_POST_EVERY)[: sources.depth])
+
+
+def _search(sources: FeedSources, space: str, vector: Vector, where: Filter, source: str) -> list[Entry]:
+    hits = sources.store.search(space, vector, sources.depth, where)
+    return [Entry(hit.item_id, hit.score, source) for hit in hits]
 
 
 def _reader_vector(
@@ -149,10 +172,13 @@ def _reader_vector(
 def _popular_and_latest(
     sources: FeedSources, connection: Connection, audience: Audience
 ) -> tuple[Entry, ...]:
-    popular = [(item, "popular") for item in sources.popularity.top(audience, sources.depth)]
-    latest = [(item, "latest") for item in latest_posts(connection, audience, sources.depth)]
-    merged = interleave(popular, latest)[: sources.depth]
-    return tuple(Entry(item, 1 / (rank + 1), source) for rank, (item, source) in enumerate(merged))
+    popular = _entries(sources.popularity.top(audience, sources.depth), "popular")
+    latest = _entries(latest_posts(connection, audience, sources.depth), "latest")
+    return tuple(interleave(popular, latest)[: sources.depth])
+
+
+def _entries(ids: Sequence[str], source: str) -> list[Entry]:
+    return [Entry(item, 1 / rank, source) for rank, item in enumerate(ids, start=1)]
 
 
 def _show(
@@ -184,7 +210,7 @@ def _with_reasons(
     profile: Profile | None,
     shown: Sequence[tuple[Entry, Post]],
 ) -> list[ShownPost]:
-    personal = [entry.item_id for entry, _ in shown if entry.source == "personal"]
+    personal = [entry.item_id for entry, _ in shown if entry.source in _BY_VECTOR]
     closest: dict[str, str] = {}
     if space and profile and personal:
         closest = closest_readings(profile, _contexts(sources, connection, space, personal))

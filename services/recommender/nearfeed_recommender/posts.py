@@ -110,6 +110,14 @@ def latest_posts(connection: Connection, audience: Audience, limit: int) -> list
     return [post.id for post, at in _posts(connection, query) if audience.allows(post, at)][:limit]
 
 
+def has_posts_since(connection: Connection, audience: Audience, since: int) -> bool:
+    """Whether the audience's communities have a post that was published at `since` or later."""
+    query = select(items.c.item_id).where(items.c.deleted.is_(False), items.c.published_at >= since)
+    if audience.communities is not None:
+        query = query.where(items.c.community_id.in_(audience.communities))
+    return connection.scalar(query.limit(1)) is not None
+
+
 def _posts(connection: Connection, query: Select) -> Iterable[tuple[Post, int]]:  # type: ignore[type-arg]
     for row in connection.execute(query):
         post = Post(

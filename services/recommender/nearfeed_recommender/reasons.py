@@ -1,6 +1,6 @@
 """Why a post is in the feed: the read post that is closest to it, or the list it comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from nearfeed_recommender.profiles import Profile, Vector
 
 @dataclass(frozen=True)
 class Reason:
-    """`kind` is close_to_read, popular or latest; `item_id` names the read post of close_to_read."""
+    """`kind` is close_to_read, new, popular or latest; `item_id` names the closest read post."""
 
     kind: str
     text: str
@@ -35,6 +35,8 @@ def closest_readings(profile: Profile, shown: Mapping[str, Vector]) -> dict[str,
 def reason_for(source: str, post: Post, read: Post | None) -> Reason:
     if source == "personal" and read is not None:
         return Reason("close_to_read", f"Because you read {read.title}", read.id)
+    if source == "new":
+        return Reason("new", f"New in {post.community_id}", read.id if read else None)
     if source == "latest":
         return Reason("latest", f"New in {post.community_id}")
     if source == "popular":
@@ -45,13 +47,3 @@ def reason_for(source: str, post: Post, read: Post | None) -> Reason:
 def _unit(rows: Vector) -> Vector:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
-
-
-def interleave(*rankings: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Takes from each ranking in turn, each post once; pairs of post and source."""
-    merged: dict[str, str] = {}
-    for depth in range(max(map(len, rankings), default=0)):
-        for ranking in rankings:
-            if depth < len(ranking):
-                merged.setdefault(*ranking[depth])
-    return list(merged.items())

@@ -37,7 +37,7 @@ class ReasonOut(BaseModel):
 
 
 class FeedItemOut(PostOut):
-    """A post in the feed: `source` is personal, popular or latest."""
+    """A post in the feed: `source` is personal, new, popular or latest."""
 
     score: float
     source: str
