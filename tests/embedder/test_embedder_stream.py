@@ -210,6 +210,29 @@ def test_a_run_that_cannot_be_opened_keeps_no_other_from_its_vectors(
     assert log.published() == [("broken", "p", 1), ("whole", "p", 1)]
 
 
+class FailingEncoder:
+    """Has lost its files."""
+
+    def encode(self, _posts: Sequence[Post]) -> tuple[VectorArray, None]:
+        raise FileNotFoundError("encoder/shifts.parquet")
+
+
+def test_an_encoder_that_fails_keeps_no_other_from_its_vectors(
+    engine: Engine, log: RecordingLog, noted: Noted
+) -> None:
+    encoders = {"run://broken": FailingEncoder()}
+    publisher = Publisher(engine, log, lambda url: encoders.get(url, LengthEncoder()), noted)  # type: ignore[arg-type]
+    add_space(engine, "broken", url="run://broken")
+    add_space(engine, "whole")
+    put_posts(engine, [Post("p", "c", (), "text"), Post("q", "c", (), "text")])
+    note(noted, item("p"))
+    assert publisher.publish_noted() == 1
+    assert publisher.reconcile() == 1
+    assert log.published() == [("whole", "p", 1), ("whole", "q", 1)]
+    encoders.clear()
+    assert publisher.reconcile() == 2
+
+
 def test_an_encoder_is_opened_once_and_dropped_with_its_space(
     engine: Engine, log: RecordingLog, noted: Noted
 ) -> None:

@@ -141,19 +141,30 @@ class Publisher:
 
     def _publish(self, space: str, items: Sequence[Item]) -> int:
         waiting = [item for item in items if (space, item.item_id, item.version) not in self._published]
-        encoder = self._encoders[space]
+        encoder = self._encoders.get(space)
         if not waiting or encoder is None:
             return 0
-        vectors, contexts = encoder.encode([_post_of(item) for item in waiting])
-        events = [
-            _event_of(space, item, vectors[row], None if contexts is None else contexts[row])
-            for row, item in enumerate(waiting)
-        ]
+        events = self._encoded(space, encoder, waiting)
+        if not events:
+            return 0
         self._log.append([record_of(event) for event in events])
         now = time.monotonic()
-        self._published.update({(space, item.item_id, item.version): now for item in waiting})
+        self._published.update({(space, event.item_id, event.version): now for event in events})
         PUBLISHED.labels(space).inc(len(events))
         return len(events)
+
+    def _encoded(self, space: str, encoder: PostEncoder, items: Sequence[Item]) -> list[ItemVector]:
+        """One that fails, for its files are gone, is opened anew in the next round."""
+        try:
+            vectors, contexts = encoder.encode([_post_of(item) for item in items])
+        except Exception as error:
+            logger.warning("posts could not be encoded", space=space, error=str(error))
+            del self._encoders[space]
+            return []
+        return [
+            _event_of(space, item, vectors[row], None if contexts is None else contexts[row])
+            for row, item in enumerate(items)
+        ]
 
     def _forget_published(self) -> None:
         oldest = time.monotonic() - _PUBLISHED_FOR_SECONDS

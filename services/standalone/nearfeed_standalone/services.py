@@ -1,6 +1,6 @@
 """All services in one process, on one engine, log and store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
+import structlog
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
@@ -28,6 +29,7 @@ from nearfeed_standalone.importing.operation import Importer
 if TYPE_CHECKING:
     from nearfeed_embedder.stream import Publisher
 
+logger = structlog.get_logger(__name__)
 IMPORTS = "imports"
 _EMBEDDER_NEEDS = ("torch", "dgl", "transformers")
 
@@ -133,8 +135,9 @@ def _add_embedder(services: Services, resources: ExitStack) -> None:
     embedder = embedding.bootstrap(settings, **services.back_ends)
     resources.callback(embedder.close)
     if embedder.publisher is not None:
-        services.flow.pumps.append(embedder.publisher.publish_noted)
-        services.flow.last_pumps.append(partial(_reconcile_if_needed, services.engine, embedder.publisher))
+        reconcile = partial(_reconcile_if_needed, services.engine, embedder.publisher)
+        services.flow.pumps.append(partial(_tried, embedder.publisher.publish_noted))
+        services.flow.last_pumps.append(partial(_tried, reconcile))
     _add(services, embedder)
 
 
@@ -144,6 +147,15 @@ def _reconcile_if_needed(engine: Engine, publisher: "Publisher") -> int:
 
     lacking = (page for space in live_spaces(engine) for page in missing_posts(engine, space))
     return publisher.reconcile() if next(lacking, None) else 0
+
+
+def _tried(publish: Callable[[], int]) -> int:
+    """As in the embedder's own loop, a run that cannot encode keeps nothing else from going on."""
+    try:
+        return publish()
+    except Exception as error:
+        logger.warning("vectors could not be published", error=str(error))
+        return 0
 
 
 def _add(services: Services, service: Service) -> None:
