@@ -10,12 +10,12 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
-from tests.servers import kafka_url
 
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import EventLog, Message, Record, Subscription, TopicPartition
 from nearfeed_contracts.fields import now_micros
+from servers import kafka_url
 
 
 def from_start(_: TopicPartition) -> int:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import kafka
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
-from tests.servers import kafka_url
 
 from nearfeed_backends.errors import OtherLogError
 from nearfeed_backends.kafka_settings import read_url
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import EventLog, Message, Record, Subscription, TopicPartition
+from servers import kafka_url
 
 pytestmark = pytest.mark.server
 
