@@ -1,8 +1,12 @@
 # One way to do each thing. `make help` lists them.
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# The first Python 3.11 that is found; another: make PYTHON=/path/to/python3.11
+PYTHON ?= $(shell for name in python3.11 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# uv as it is installed, or a copy of it in .uv
+UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
 .PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock clean
@@ -12,14 +16,17 @@ help: ## list the targets
 
 install: $(VENV)/.installed ## make .venv from the locked requirements
 
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
-	@command -v uv >/dev/null || $(PYTHON) -m uv --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user uv
+$(VENV)/.installed: requirements/dev.txt pyproject.toml | uv
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt
+	$(UV) pip install --python $(BIN)/python --requirement requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-UV = $(shell command -v uv || echo $(PYTHON) -m uv)
+.PHONY: uv
+uv:
+	@$(if $(PYTHON),:,echo "Nearfeed needs Python 3.11: install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1)
+	@$(UV) --version >/dev/null 2>&1 || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv; } \
+		|| { echo "uv could not be installed; see above, or install uv yourself and call make again" >&2; exit 1; }
 
 demo: install ## MovieLens as a community: import, train, index and serve on 127.0.0.1:8080
 	$(BIN)/nearfeed demo
@@ -49,8 +56,8 @@ servers-stop: ## end them
 bench: install ## measure and write CSV files under benchmarks/results
 	$(BIN)/python -m benchmarks
 
-lock: ## renew requirements/*.txt from pyproject.toml
-	$(UV) pip compile --quiet --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
+lock: uv ## renew requirements/*.txt from pyproject.toml
+	$(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
 
 clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) nearfeed-data
+	rm -rf $(VENV) .uv nearfeed-demo

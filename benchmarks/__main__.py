@@ -1,6 +1,6 @@
 """Measures the embedded main path on the demo's data and writes benchmarks/results/embedded.csv.
 
-    python -m benchmarks [--data-dir DIR]
+python -m benchmarks [--data-dir DIR]
 """
 
 import argparse

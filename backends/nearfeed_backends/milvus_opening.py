@@ -18,6 +18,8 @@ from nearfeed_contracts.vector_store import StoreUnavailableError
 _LITE_FLUSH_ROWS = 256
 _SERVER_FLUSH_ROWS = 10_000
 _SERVER_TIMEOUT_SECONDS = 5
+# Within one process nothing can be cut off, and the engine answers idle pings by closing the channel.
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 
 
 def open_lite(path: str) -> MilvusStore:
@@ -29,7 +31,7 @@ def open_lite(path: str) -> MilvusStore:
     _quieten()
     engine = _LiteEngine(path)
     try:
-        client = MilvusClient(uri=engine.uri)
+        client = MilvusClient(uri=engine.uri, grpc_options=_NO_PINGS)
         _load_all(client, path)
     except BaseException:
         engine.stop()

@@ -14,13 +14,15 @@ what its kind of model needs to give vectors to new posts.
 
 import hashlib
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
@@ -134,13 +136,22 @@ class Run:
 
     def vector_batches(self, rows: int = 2_000) -> Iterator[VectorBatch]:
         """vectors.parquet in batches. Raises BrokenRunError on NaN, wrong lengths or a cut file."""
-        with self._fs.open(self.path(VECTORS), "rb") as file:
-            try:
-                parquet = pq.ParquetFile(file)
-                for batch in parquet.iter_batches(batch_size=rows):
-                    yield _vector_batch(batch, self.manifest.dim)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise BrokenRunError(f"{self.path(VECTORS)} cannot be read as Parquet: {error}.") from None
+        with self._open_vectors() as parquet:
+            for batch in parquet.iter_batches(batch_size=rows):
+                yield _vector_batch(batch, self.manifest.dim)
+
+    def count_vectors(self) -> int:
+        """The rows of vectors.parquet. Raises BrokenRunError on a cut file."""
+        with self._open_vectors() as parquet:
+            return int(parquet.metadata.num_rows)
+
+    @contextmanager
+    def _open_vectors(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with self._fs.open(self.path(VECTORS), "rb") as file:
+                yield pq.ParquetFile(file)
+        except (pa.ArrowException, OSError) as error:
+            raise BrokenRunError(f"{self.path(VECTORS)} cannot be read as Parquet: {error}.") from None
 
 
 def open_run(url: str, *, verify: bool = True) -> Run:
@@ -245,18 +256,33 @@ def _vector_batch(batch: pa.RecordBatch, dim: int) -> VectorBatch:
     missing = [name for name in COLUMNS[VECTORS] if name not in batch.schema.names]
     if missing:
         raise BrokenRunError(f"{VECTORS} lacks the column {missing[0]}.")
+    ids = _column(batch, "item_id", pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     vectors = _matrix(batch, "vector", dim)
     contexts = _matrix(batch, "context", dim) if "context" in batch.schema.names else vectors
-    versions = batch["version"].to_numpy(zero_copy_only=False) if "version" in batch.schema.names else None
-    return VectorBatch(batch["item_id"].to_pylist(), vectors, contexts, versions)
+    versions = None
+    if "version" in batch.schema.names:
+        versions = _column(batch, "version", pa.types.is_integer).to_numpy(zero_copy_only=False)
+    return VectorBatch(ids.to_pylist(), vectors, contexts, versions)
+
+
+def _column(batch: pa.RecordBatch, name: str, *types: Callable[[pa.DataType], bool]) -> pa.Array:
+    column = batch[name]
+    if not any(fits(column.type) for fits in types):
+        raise BrokenRunError(f"{VECTORS}: column {name} cannot be of type {column.type}.")
+    if column.null_count:
+        raise BrokenRunError(f"{VECTORS}: column {name} holds a null.")
+    return column
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(fits(kind) for fits in lists) and pa.types.is_floating(kind.value_type)
 
 
 def _matrix(batch: pa.RecordBatch, name: str, dim: int) -> NDArray[np.float32]:
-    column = batch[name]
-    if column.null_count:
-        raise BrokenRunError(f"{VECTORS}: column {name} holds a null.")
+    column = _column(batch, name, _is_vector)
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    if len(flat) != len(column) * dim:
+    if not pc.all(pc.equal(pc.list_value_length(column), dim)).as_py():
         raise BrokenRunError(f"{VECTORS}: column {name} holds vectors that have not {dim} dimensions.")
     if not np.isfinite(flat).all():
         row = int(np.flatnonzero(~np.isfinite(flat))[0]) // dim

@@ -86,17 +86,21 @@ def show(steps: Iterator[Step], console: Console | None = None) -> None:
         console=console,
     )
     tasks: dict[str, Any] = {}
-    with bars:
+    try:
         for step in steps:
             match step:
                 case Progress(stage, done, total):
+                    bars.start()
                     if stage not in tasks:
                         tasks[stage] = bars.add_task(stage, total=total)
                     bars.update(tasks[stage], completed=done, total=total)
                 case Said(text):
-                    bars.console.print(text, highlight=False, markup=False)
+                    bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
                 case Listed():
                     bars.console.print(_table(step))
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def _table(listed: Listed) -> Table:

@@ -27,7 +27,11 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", description="SQL database: sqlite:///PATH")
     log_url: str = Field(default="", description="event log: embedded:///PATH")
     runs_url: str = Field(default="", description="folder of runs: any fsspec URL")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: str = Field(
+        default="INFO",
+        pattern="(?i)^(debug|info|warning|error)$",
+        description="DEBUG, INFO, WARNING or ERROR",
+    )
     weights: dict[Kind, Weight] = Field(
         default_factory=lambda: dict(WeightRule().by_kind),
         description="JSON: what each kind of interaction adds to a reading's weight",

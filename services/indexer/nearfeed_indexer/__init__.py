@@ -1,1 +1,1 @@
-"""nearfeed_indexer"""
+"""Puts vectors and contexts where they can be searched, and owns the spaces."""

@@ -43,12 +43,12 @@ def bind(settings: RecommenderSettings) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
+def serve(app: FastAPI, *listeners: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT; requests under way are finished."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="on"
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="off"
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=list(listeners))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,85 @@
+"""Wires the embedder: settings in, consumer, loops and operations out."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import Engine
+
+from nearfeed_backends.opening import open_database, open_log
+from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.runs import open_run
+from nearfeed_contracts.topics import ITEMS
+from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_embedder.operations import list_trained, train_run
+from nearfeed_embedder.settings import EmbedderSettings
+from nearfeed_embedder.stream import GROUP, Noted, PostEncoder, Publisher, handlers
+from nearfeed_runtime.consume import Consumer
+from nearfeed_runtime.operations import Operation
+from nearfeed_runtime.process import Loop
+
+
+@dataclass
+class Embedder:
+    """The wired service. `close` also closes the back ends that were not injected."""
+
+    operations: dict[str, Operation]
+    consumers: list[Consumer] = field(default_factory=list)
+    loops: list[Loop] = field(default_factory=list)
+    publisher: Publisher | None = None
+    resources: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        self.resources.close()
+
+
+def bootstrap(
+    settings: EmbedderSettings,
+    *,
+    engine: Engine | None = None,
+    log: EventLog | None = None,
+    store: VectorStore | None = None,  # noqa: ARG001
+    consume: bool = True,
+) -> Embedder:
+    """The embedder on the back ends of the settings, or on those that are given; it uses no vector store.
+
+    Without `consume` there are operations alone, and no log is opened.
+    """
+    with ExitStack() as resources:
+        if engine is None:
+            engine = open_database(settings.database_url)
+            resources.callback(engine.dispose)
+        embedder = Embedder(_operations(settings, engine))
+        if consume:
+            if log is None:
+                log = open_log(settings.log_url)
+                resources.callback(log.close)
+            _add_stream(embedder, settings, engine, log)
+            resources.callback(embedder.consumers[0].close)
+        embedder.resources = resources.pop_all()
+        return embedder
+
+
+def _operations(settings: EmbedderSettings, engine: Engine) -> dict[str, Operation]:
+    return {
+        "train": partial(train_run, settings, engine),
+        "runs": partial(list_trained, settings.runs_url),
+    }
+
+
+def _add_stream(embedder: Embedder, settings: EmbedderSettings, engine: Engine, log: EventLog) -> None:
+    noted = Noted()
+    publisher = Publisher(engine, log, partial(_open_encoder, settings.device), noted)
+    consumer = Consumer(engine, log, GROUP, [ITEMS.name], handlers(noted))
+    publish = partial(publisher.run, reconcile_seconds=settings.reconcile_seconds)
+    embedder.publisher = publisher
+    embedder.consumers.append(consumer)
+    embedder.loops += [Loop("embedder", consumer.run), Loop("embedder-publish", publish)]
+
+
+def _open_encoder(device: str, run_url: str) -> PostEncoder | None:
+    # torch takes seconds to import, and no other part of the process waits for it.
+    from nearfeed_embedder.devices import device_of
+    from nearfeed_embedder.encoder import load_encoder
+
+    return load_encoder(open_run(run_url, verify=False), device_of(device))

@@ -1,0 +1,93 @@
+"""What an operator may ask the embedder for."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from nearfeed_contracts.runs import list_runs
+from nearfeed_embedder.dataset import check_trainable
+from nearfeed_embedder.load import read_dataset
+from nearfeed_embedder.settings import EmbedderSettings
+from nearfeed_runtime.operations import Listed, Said, Step
+from nearfeed_runtime.settings import load_settings
+
+_K = 20
+
+
+def train_run(
+    settings: EmbedderSettings,
+    engine: Engine,
+    *,
+    epochs: int | None = None,
+    text_epochs: int | None = None,
+    dim: int | None = None,
+    seed: int | None = None,
+    force: bool = False,
+) -> Iterator[Step]:
+    """Trains on all posts and readings, evaluates, and writes a run; says where it is.
+
+    Arguments stand for settings of the same name. Raises SettingsError, TooLittleDataError, and
+    RefusedModelError for a model below popularity unless `force` is set.
+    """
+    chosen = {"epochs": epochs, "text_epochs": text_epochs, "dim": dim, "seed": seed}
+    effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **_given(chosen)})
+    dataset = yield from read_dataset(engine, effective.weight_rule)
+    check_trainable(dataset)
+    # torch and dgl take seconds to import; what is wrong with the data is told before.
+    from nearfeed_embedder.training import train_and_write
+
+    manifest = yield from train_and_write(effective, dataset, force=force)
+    yield metrics_table(manifest.model, manifest.metrics)
+    yield Said(f"Run {manifest.space} is in {effective.runs_url}/{manifest.space}.")
+
+
+def list_trained(runs_url: str) -> Iterator[Step]:
+    """Lists all runs with what their evaluation found."""
+    rows = [
+        (
+            run.manifest.space,
+            run.manifest.model,
+            f"{run.manifest.created_at:%Y-%m-%d %H:%M}",
+            str(run.manifest.data.readings),
+            *(_mean(run.manifest.metrics, run.manifest.model, metric) for metric in _METRICS),
+        )
+        for run in list_runs(runs_url)
+    ]
+    if rows:
+        yield Listed(("run", "model", "made", "readings", *_METRICS), tuple(rows))
+    else:
+        yield Said(f"There are no runs in {runs_url} yet; make one with `train`.")
+
+
+def metrics_table(model: str, metrics: Mapping[str, Any]) -> Step:
+    """The metrics of a manifest, with 95 % intervals over readers."""
+    if not metrics.get("models"):
+        return Said("The run could not be evaluated: too few readers have read on after the cut.")
+    rows = [
+        (name, *(_interval(values[metric]) for metric in _METRICS)) for name, values in _rows(model, metrics)
+    ]
+    return Listed((f"{metrics['readers']} readers", *_METRICS), tuple(rows))
+
+
+_METRICS = (f"recall@{_K}", f"ndcg@{_K}")
+
+
+def _rows(model: str, metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    gains = [(f"{model} over {name}", values) for name, values in metrics["gains"].items()]
+    return [*metrics["models"].items(), *gains]
+
+
+def _interval(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+def _mean(metrics: Mapping[str, Any], model: str, metric: str) -> str:
+    try:
+        return f"{metrics['models'][model][metric]['mean']:.4f}"
+    except (KeyError, TypeError):
+        return "-"
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -1,0 +1,182 @@
+"""The streaming embedder: a new or edited post gets its vector in every live space.
+
+The consumer of `items` only notes posts: a network is too slow to run while a transaction is open.
+The loop `publish` encodes what was noted, and looks for what was not: posts that came before a space
+did, or whose event was noted by a process that ended. So each post is published at least once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import Connection, Engine
+
+from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.events import Event, Item, ItemDeleted, ItemVector, VectorArray
+from nearfeed_contracts.topics import record_of
+from nearfeed_embedder.dataset import Post, text_of
+from nearfeed_embedder.missing import live_spaces, missing_posts, stored_versions
+from nearfeed_runtime.consume import Handlers
+
+GROUP = "embedder"
+_PUBLISHED_FOR_SECONDS = 60.0
+_MOST_AT_ONCE = 256
+_REST_PER_WORK = 20
+
+logger = structlog.get_logger(__name__)
+PUBLISHED = Counter("nearfeed_vectors_published_total", "Vectors of posts put on the log.", ["space"])
+
+
+class PostEncoder(Protocol):
+    """Gives vectors (n, dim) and contexts (n, dim), or None where they are the same, to posts."""
+
+    def encode(self, posts: Sequence[Post]) -> tuple[VectorArray, VectorArray | None]: ...
+
+
+OpenEncoder = Callable[[str], PostEncoder | None]
+
+
+class Noted:
+    """Posts that wait for their vectors, by id in their newest version. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+        self._lock = threading.Lock()
+        self._any = threading.Event()
+
+    def note_items(self, _transaction: Connection, events: Sequence[Event]) -> None:
+        with self._lock:
+            for event in events:
+                if isinstance(event, Item) and _is_newer(event, self._items.get(event.item_id)):
+                    self._items[event.item_id] = event
+        self._any.set()
+
+    def forget_items(self, _transaction: Connection, events: Sequence[Event]) -> None:
+        with self._lock:
+            for event in events:
+                if isinstance(event, ItemDeleted):
+                    self._items.pop(event.item_id, None)
+
+    def take(self, most: int) -> list[Item]:
+        with self._lock:
+            ids = list(self._items)[:most]
+            return [self._items.pop(item_id) for item_id in ids]
+
+    def wait(self, seconds: float) -> None:
+        """Returns when a post was noted since the last call, or after `seconds`."""
+        self._any.wait(seconds)
+        self._any.clear()
+
+
+def handlers(noted: Noted) -> Handlers:
+    return {Item: [noted.note_items], ItemDeleted: [noted.forget_items]}
+
+
+class Publisher:
+    """Puts vectors of posts on the log, once per space, post and version while these are applied."""
+
+    def __init__(self, engine: Engine, log: EventLog, open_encoder: OpenEncoder, noted: Noted) -> None:
+        self._engine = engine
+        self._log = log
+        self._open_encoder = open_encoder
+        self._noted = noted
+        self._encoders: dict[str, PostEncoder | None] = {}
+        self._published: dict[tuple[str, str, int], float] = {}
+
+    def run(self, stop: threading.Event, *, reconcile_seconds: float) -> None:
+        """Publishes until `stop` is set; a failing back end is tried again."""
+        reconcile_at = 0.0
+        while not stop.is_set():
+            try:
+                if time.monotonic() >= reconcile_at:
+                    started = time.monotonic()
+                    self.reconcile(stop)
+                    took = time.monotonic() - started
+                    reconcile_at = time.monotonic() + max(reconcile_seconds, _REST_PER_WORK * took)
+                self.publish_noted()
+            except Exception:
+                logger.exception("vectors could not be published")
+                stop.wait(1.0)
+            self._noted.wait(0.5)
+
+    def publish_noted(self) -> int:
+        """Publishes what the consumer has noted; returns how many vectors."""
+        count = 0
+        while noted := self._noted.take(_MOST_AT_ONCE):
+            for space in self._encoders_by_space():
+                stored = stored_versions(self._engine, space, [item.item_id for item in noted])
+                fresh = [item for item in noted if item.version > stored.get(item.item_id, 0)]
+                count += self._publish(space, fresh)
+        return count
+
+    def reconcile(self, stop: threading.Event | None = None) -> int:
+        """Publishes the vectors that live spaces lack; returns how many."""
+        count = 0
+        self._forget_published()
+        for space in self._encoders_by_space():
+            for page in missing_posts(self._engine, space):
+                if stop and stop.is_set():
+                    return count
+                count += self._publish(space, page)
+        return count
+
+    def _encoders_by_space(self) -> list[str]:
+        """Live spaces that have an encoder; opens those of new spaces and drops those of past ones."""
+        live = live_spaces(self._engine)
+        self._encoders = {space: encoder for space, encoder in self._encoders.items() if space in live}
+        for space, run_url in live.items():
+            if space not in self._encoders:
+                self._open(space, run_url)
+        return [space for space, encoder in self._encoders.items() if encoder is not None]
+
+    def _open(self, space: str, run_url: str) -> None:
+        """A run that cannot be read now is tried again in the next round, and keeps no other from it."""
+        try:
+            self._encoders[space] = self._open_encoder(run_url)
+        except Exception as error:
+            logger.warning("encoder could not be opened", space=space, error=str(error))
+
+    def _publish(self, space: str, items: Sequence[Item]) -> int:
+        waiting = [item for item in items if (space, item.item_id, item.version) not in self._published]
+        encoder = self._encoders[space]
+        if not waiting or encoder is None:
+            return 0
+        vectors, contexts = encoder.encode([_post_of(item) for item in waiting])
+        events = [
+            _event_of(space, item, vectors[row], None if contexts is None else contexts[row])
+            for row, item in enumerate(waiting)
+        ]
+        self._log.append([record_of(event) for event in events])
+        now = time.monotonic()
+        self._published.update({(space, item.item_id, item.version): now for item in waiting})
+        PUBLISHED.labels(space).inc(len(events))
+        return len(events)
+
+    def _forget_published(self) -> None:
+        oldest = time.monotonic() - _PUBLISHED_FOR_SECONDS
+        self._published = {key: moment for key, moment in self._published.items() if moment > oldest}
+
+
+def _is_newer(item: Item, noted: Item | None) -> bool:
+    return noted is None or item.version > noted.version
+
+
+def _post_of(item: Item) -> Post:
+    return Post(item.item_id, item.community_id, item.tags, text_of(item.title, item.body))
+
+
+def _event_of(space: str, item: Item, vector: VectorArray, context: VectorArray | None) -> ItemVector:
+    return ItemVector(
+        space=space,
+        item_id=item.item_id,
+        version=item.version,
+        community_id=item.community_id,
+        author_id=item.author_id,
+        published_at=item.published_at,
+        vector=vector,
+        context=context,
+        inferred=True,
+    )

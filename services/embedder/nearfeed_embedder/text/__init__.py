@@ -1,0 +1,1 @@
+"""Posts' texts to vectors."""

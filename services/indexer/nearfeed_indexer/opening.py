@@ -1,0 +1,55 @@
+"""Makes the space of a run, from which moment on the streams feed it."""
+
+from sqlalchemy import Connection, Engine, delete, insert, update
+
+from nearfeed_contracts.errors import ConflictError
+from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.runs import Run
+from nearfeed_contracts.tables import item_contexts, spaces
+from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_indexer.catalogue import LOADING, find_space
+from nearfeed_indexer.contexts import lock_changes
+from nearfeed_indexer.dropping import purge_space
+from nearfeed_runtime.sql import writing
+
+
+def open_space(engine: Engine, store: VectorStore, run: Run) -> None:
+    """Makes a space, or finds it as a load of the same run has left it. Raises ConflictError.
+
+    What a crashed drop has left of a former one is removed. A space whose vectors the store has
+    lost begins anew.
+    """
+    space = run.manifest.space
+    purge_space(engine, store, space)
+    with writing(engine) as transaction:
+        lock_changes(transaction)
+        row = find_space(transaction, space)
+        if row is None:
+            _insert(transaction, run)
+        elif row.manifest != run.manifest.model_dump_json():
+            raise ConflictError(
+                f"Space {space} was made from another run, at {row.run_url}; "
+                f"give this run another name, or drop the space first."
+            )
+        elif space not in store.spaces():
+            _begin_anew(transaction, space)
+        elif row.state != LOADING:
+            raise ConflictError(f"Space {space} is loaded already; activate it, or drop it to load it anew.")
+        store.create_space(space, run.manifest.dim)
+
+
+def _insert(transaction: Connection, run: Run) -> None:
+    transaction.execute(
+        insert(spaces).values(
+            space=run.manifest.space,
+            state=LOADING,
+            manifest=run.manifest.model_dump_json(),
+            run_url=run.url,
+            created_at=now_micros(),
+        )
+    )
+
+
+def _begin_anew(transaction: Connection, space: str) -> None:
+    transaction.execute(delete(item_contexts).where(item_contexts.c.space == space))
+    transaction.execute(update(spaces).where(spaces.c.space == space).values(state=LOADING, loaded_at=None))

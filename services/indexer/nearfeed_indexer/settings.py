@@ -1,0 +1,13 @@
+"""The indexer's settings."""
+
+from pydantic import Field
+
+from nearfeed_runtime.settings import Settings
+
+
+class IndexerSettings(Settings):
+    """How runs are loaded."""
+
+    ready_seconds: float = Field(
+        default=600, ge=0, description="seconds that a load waits for its space to become ready"
+    )

@@ -1,0 +1,1 @@
+"""MovieLens as a community: films play the posts."""

@@ -1,0 +1,103 @@
+"""What can be imported: the columns of each kind, what is refused, and where the rest is written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.topics import record_of
+from nearfeed_recommender.catalogue import known_communities, known_items, put_items
+from nearfeed_recommender.memberships import put_memberships
+from nearfeed_standalone.importing.rows import InteractionRow, ItemRow, MembershipRow
+
+Faults = list[str | None]
+
+
+@dataclass(frozen=True)
+class ImportKind:
+    """`faults_of` says of each row why it is refused, or None; `store` writes the other rows.
+
+    Both run in the transaction that notes the rows as done. What `store` puts on the log may come
+    there twice; interactions bear that.
+    """
+
+    model: type[BaseModel]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    faults_of: Callable[[Connection, Sequence[Any]], Faults]
+    store: Callable[[Connection, EventLog, Sequence[Any]], None]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.required + self.optional
+
+
+def _no_faults(_transaction: Connection, rows: Sequence[ItemRow]) -> Faults:
+    return [None] * len(rows)
+
+
+def _unknown_items(transaction: Connection, rows: Sequence[InteractionRow]) -> Faults:
+    known = known_items(transaction, {row.item_id for row in rows})
+    return [
+        None if row.item_id in known else f"item_id: there is no item {row.item_id!r}; import items first"
+        for row in rows
+    ]
+
+
+def _unknown_communities(transaction: Connection, rows: Sequence[MembershipRow]) -> Faults:
+    known = known_communities(transaction, {row.community_id for row in rows})
+    return [
+        None
+        if row.community_id in known
+        else f"community_id: there is no community {row.community_id!r}; import its items first"
+        for row in rows
+    ]
+
+
+def _store_items(transaction: Connection, _log: EventLog, rows: Sequence[ItemRow]) -> None:
+    put_items(transaction, rows, create_communities=True)
+
+
+def _store_interactions(_transaction: Connection, log: EventLog, rows: Sequence[InteractionRow]) -> None:
+    log.append([record_of(row) for row in rows])
+
+
+def _store_memberships(transaction: Connection, _log: EventLog, rows: Sequence[MembershipRow]) -> None:
+    put_memberships(transaction, [(row.user_id, row.community_id, to_micros(row.joined_at)) for row in rows])
+
+
+KINDS = {
+    "items": ImportKind(
+        ItemRow,
+        ("item_id", "community_id", "author_id", "title", "published_at"),
+        ("body", "tags", "language", "url"),
+        _no_faults,
+        _store_items,
+    ),
+    "interactions": ImportKind(
+        InteractionRow,
+        ("user_id", "item_id", "kind", "occurred_at"),
+        ("value",),
+        _unknown_items,
+        _store_interactions,
+    ),
+    "memberships": ImportKind(
+        MembershipRow,
+        ("user_id", "community_id"),
+        ("joined_at",),
+        _unknown_communities,
+        _store_memberships,
+    ),
+}
+
+
+def kind_of(name: str) -> ImportKind:
+    """Raises NotFoundError."""
+    if name not in KINDS:
+        raise NotFoundError(f"{name!r} cannot be imported; choose one of {', '.join(KINDS)}.")
+    return KINDS[name]

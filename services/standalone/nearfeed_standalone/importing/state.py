@@ -1,0 +1,42 @@
+"""How far a file has been taken in: one row by its content's hash and its kind."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, select
+
+from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.tables import imports
+from nearfeed_runtime.sql import reading, upsert
+
+
+@dataclass(frozen=True)
+class State:
+    """`rows_done` counts the rows of the file that were read, `rows_refused` those of them refused."""
+
+    rows_done: int = 0
+    rows_refused: int = 0
+    finished: bool = False
+
+    @property
+    def rows_taken(self) -> int:
+        return self.rows_done - self.rows_refused
+
+
+def state_of(engine: Engine, file_hash: str, kind: str) -> State:
+    columns = (imports.c.rows_done, imports.c.rows_refused, imports.c.finished)
+    query = select(*columns).where(imports.c.file_hash == file_hash, imports.c.kind == kind)
+    with reading(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return State(*row) if row else State()
+
+
+def store_state(transaction: Connection, file_hash: str, kind: str, state: State) -> None:
+    row = {
+        "file_hash": file_hash,
+        "kind": kind,
+        "rows_done": state.rows_done,
+        "rows_refused": state.rows_refused,
+        "finished": state.finished,
+        "updated_at": now_micros(),
+    }
+    upsert(transaction, imports, [row])

@@ -1,0 +1,84 @@
+"""`nearfeed serve`: the API and all loops in one process that holds the data folder."""
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import structlog
+
+from nearfeed_recommender.serving import bind, serve
+from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_runtime.logs import configure_logs
+from nearfeed_runtime.settings import load_settings
+from nearfeed_standalone.admin import make_router
+from nearfeed_standalone.lock import DataFolder, hold
+from nearfeed_standalone.services import Services, in_loops, open_services
+
+logger = structlog.get_logger(__name__)
+
+
+def serve_folder(data_dir: Path, host: str | None = None, port: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT. Raises FolderInUseError and BindError before it opens anything."""
+    with ExitStack() as resources:
+        folder = resources.enter_context(hold(data_dir))
+        listener = resources.enter_context(listening(data_dir, host, port))
+        services = resources.enter_context(open_services(data_dir))
+        configure_logs(services.settings.log_level)
+        serve_services(folder, services, listener, lambda url: logger.info("serving", docs=f"{url}/docs"))
+
+
+def listening(data_dir: Path, host: str | None, port: int | None) -> closing[socket.socket]:
+    """The bound address, to be closed at the end. Raises BindError."""
+    return closing(bind(load_settings(RecommenderSettings, data_dir=data_dir, host=host, port=port)))
+
+
+def serve_services(
+    folder: DataFolder, services: Services, listener: socket.socket, ready: Callable[[str], None]
+) -> None:
+    """Serves wired services, and takes commands for the folder meanwhile; `ready` is told the URL."""
+    services.app.include_router(make_router(services.operations, folder.owner.token))
+    with in_loops(services), ExitStack() as resources:
+        listeners = [listener]
+        if not reachable_by_loopback(listener):
+            listeners.append(resources.enter_context(closing(_loopback())))
+        for each in listeners:
+            each.listen()
+        folder.announce(url_of(listeners[-1]))
+        ready(url_of(listener))
+        with _signals_end_serving():
+            serve(services.app, *listeners)
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a listener can be reached from this machine."""
+    host, port = listener.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reachable_by_loopback(listener: socket.socket) -> bool:
+    address = ip_address(listener.getsockname()[0])
+    return address.is_loopback or address.is_unspecified
+
+
+def _loopback() -> socket.socket:
+    """A second listener, for commands alone, where the first has an outer address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    return listener
+
+
+@contextmanager
+def _signals_end_serving() -> Iterator[None]:
+    """The server ends in order on a signal and raises it again then, which shall end no more than that."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: None) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,267 @@
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import Engine
+from tests.embedder.taste import make_posts, make_readings, put_posts, put_readings
+
+from nearfeed_backends.database import open_database
+from nearfeed_contracts.runs import BrokenRunError, Manifest, Run, list_runs, open_run
+from nearfeed_contracts.tables import interactions
+from nearfeed_embedder import run as run_module
+from nearfeed_embedder import training
+from nearfeed_embedder.dataset import TooLittleDataError
+from nearfeed_embedder.encoder import load_encoder
+from nearfeed_embedder.load import read_dataset
+from nearfeed_embedder.operations import list_trained, train_run
+from nearfeed_embedder.settings import EmbedderSettings
+from nearfeed_embedder.shifts import moved, save_shifts
+from nearfeed_embedder.stages import finish
+from nearfeed_embedder.training import RefusedModelError, check_worth
+from nearfeed_runtime.operations import Listed, Progress, Said
+from nearfeed_runtime.settings import SettingsError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path}/nearfeed.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_text_model: str) -> EmbedderSettings:
+    return EmbedderSettings(data_dir=tmp_path, text_model=tiny_text_model, epochs=2, dim=16, device="cpu")
+
+
+def train(settings: EmbedderSettings, engine: Engine, **arguments: object) -> Manifest:
+    list(train_run(settings, engine, **arguments))  # type: ignore[arg-type]
+    return list_runs(settings.runs_url)[-1].manifest
+
+
+def vectors_of(settings: EmbedderSettings, space: str) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for batch in open_run(f"{settings.runs_url}/{space}").vector_batches():
+        found.update(zip(batch.item_ids, batch.vectors, strict=True))
+    return found
+
+
+def test_sql_gives_back_what_was_put_in(filled: Engine, settings: EmbedderSettings) -> None:
+    dataset = finish(read_dataset(filled, settings.weight_rule))
+    readings = make_readings(each=40)
+    assert [post.item_id for post in dataset.posts] == [f"p{number:03d}" for number in range(124)]
+    assert dataset.posts[0] == make_posts()[0]
+    assert dataset.versions.tolist() == [3] * 120 + [1] * 4
+    for name in ("reader", "item", "time", "weight"):
+        np.testing.assert_array_equal(getattr(dataset.readings, name), getattr(readings, name))
+
+
+def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings: EmbedderSettings) -> None:
+    steps = list(train_run(settings, filled, force=True))
+    stages = list(dict.fromkeys(step.stage for step in steps if isinstance(step, Progress)))
+    assert stages == [
+        "Reading data",
+        "Fine-tuning text",
+        "Encoding texts",
+        "Choosing epochs: walks",
+        "Choosing epochs",
+        "Training (evaluation): walks",
+        "Training (evaluation)",
+        "Evaluating",
+        "Training (all): walks",
+        "Training (all)",
+        "Writing run",
+    ]
+    last = {step.stage: step for step in steps if isinstance(step, Progress)}
+    assert all(step.done == step.total for step in last.values())
+    table, said = steps[-2:]
+    assert isinstance(table, Listed)
+    assert table.columns[1:] == ("recall@20", "ndcg@20")
+    assert [row[0] for row in table.rows][:3] == ["pinsage", "popularity", "item-knn"]
+    assert isinstance(said, Said)
+
+    (listed,) = list_runs(settings.runs_url)
+    run = open_run(listed.url)
+    (batch,) = run.vector_batches()
+    manifest = run.manifest
+    assert manifest.space in said.text
+    assert batch.item_ids == [f"p{number:03d}" for number in range(124)]
+    assert batch.versions is not None
+    assert batch.versions.tolist() == [3] * 120 + [1] * 4
+    np.testing.assert_allclose(np.linalg.norm(batch.vectors, axis=1), 1, atol=1e-5)
+    assert (manifest.model, manifest.dim, manifest.rows) == ("pinsage", 16, {"vectors": 124})
+    assert (manifest.data.readers, manifest.data.items, manifest.data.readings) == (60, 124, 2400)
+    assert manifest.metrics["models"].keys() == {"pinsage", "popularity", "item-knn"}
+    assert manifest.libraries.keys() >= {"torch", "dgl", "transformers"}
+    assert manifest.configuration["seed"] == 0
+
+
+def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> None:
+    first = train(settings, filled, force=True, text_epochs=1)
+    again = train(settings, filled, force=True, text_epochs=1)
+    other = train(settings, filled, force=True, text_epochs=1, seed=1)
+    assert first.space != again.space
+    assert first.metrics == again.metrics
+    one, two, three = (vectors_of(settings, made.space) for made in (first, again, other))
+    assert all(np.array_equal(one[item_id], two[item_id]) for item_id in one)
+    assert not all(np.array_equal(one[item_id], three[item_id]) for item_id in one)
+
+
+def test_the_encoder_gives_unchanged_posts_the_vectors_of_the_run(trained: Run) -> None:
+    encoder = load_encoder(trained, CPU)
+    assert encoder is not None
+    (stored,) = trained.vector_batches()
+    vectors, contexts = encoder.encode(make_posts(124))
+    assert contexts is None
+    np.testing.assert_allclose(vectors, stored.vectors, atol=1e-5)
+
+
+def test_an_edited_post_keeps_what_its_readers_say_of_it(trained: Run) -> None:
+    encoder = load_encoder(trained, CPU)
+    assert encoder is not None
+    post = make_posts(1)[0]
+    edited, new = (
+        replace(post, text=f"{post.text} again"),
+        replace(post, item_id="new", text=f"{post.text} again"),
+    )
+    before, after, fresh = encoder.encode([post, edited, new])[0]
+    assert np.linalg.norm(after) == pytest.approx(1, abs=1e-5)
+    assert before @ fresh < before @ after < 1 - 1e-6
+
+
+def test_shifts_are_found_among_many(tmp_path: Path) -> None:
+    ids = [f"p{number}" for number in range(10_000)]
+    shifts = np.zeros((10_000, 2), np.float32)
+    shifts[::2] = [[number, 1] for number in range(0, 10_000, 2)]
+    save_shifts(f"file://{tmp_path}", ids, shifts)
+    asked = ["p9998", "p7", "unknown", "p0"]
+    found = moved(f"file://{tmp_path}", asked, np.array([[1, 0]] * 4, np.float32))
+    expected = np.array([[9999, 1], [1, 0], [1, 0], [1, 1]])
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_an_encoder_is_loaded_from_far_file_systems_too(trained: Run) -> None:
+    files = fsspec.filesystem("memory")
+    files.put(f"{trained.path('')}", "/runs/far/", recursive=True)
+    far, near = load_encoder(open_run("memory:///runs/far"), CPU), load_encoder(trained, CPU)
+    assert far is not None
+    assert near is not None
+    posts = make_posts(5)
+    np.testing.assert_array_equal(far.encode(posts)[0], near.encode(posts)[0])
+
+
+def test_an_encoder_that_is_broken_is_told(trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.path(""), tmp_path / "broken")
+    weights = tmp_path / "broken/encoder/pinsage.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(BrokenRunError, match="holds no encoder that can be loaded"):
+        load_encoder(open_run(f"file://{tmp_path}/broken", verify=False), CPU)
+
+
+def test_a_write_that_fails_leaves_no_run(
+    filled: Engine, settings: EmbedderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(run_module, "save_encoder", fail)
+    with pytest.raises(OSError, match="disk full"):
+        train(settings, filled, force=True, text_epochs=0)
+    assert list_runs(settings.runs_url) == []
+    assert list((settings.data_dir / "runs").iterdir()) == []
+
+
+def test_a_model_below_popularity_is_refused(
+    filled: Engine, settings: EmbedderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {"models": {"pinsage": {"recall@20": {"mean": 0.1}}, "popularity": {"recall@20": {"mean": 0.2}}}}
+
+    def evaluate(inputs: training.Inputs) -> Iterator[Progress]:
+        return 1, bad
+        yield
+
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    with pytest.raises(
+        RefusedModelError, match=r"recall@20 is 0\.1000, that of popularity is 0\.2000.*--force"
+    ):
+        train(settings, filled, text_epochs=0)
+    assert list_runs(settings.runs_url) == []
+    check_worth(bad, force=True)
+    check_worth({}, force=False)
+
+
+def test_the_evaluated_model_has_not_seen_what_came_after_the_cut(
+    filled: Engine, settings: EmbedderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest: dict[str, int] = {}
+    original = training.train
+
+    def spy(features: object, readings: object, *rest: object, stage: str, **named: object) -> object:
+        latest[stage] = int(readings.time.max())  # type: ignore[attr-defined]
+        return original(features, readings, *rest, stage=stage, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "train", spy)
+    train(settings, filled, force=True, text_epochs=0)
+    times = np.sort(make_readings(each=40).time)
+    assert latest["Training (evaluation)"] < times[int(0.7 * len(times))]
+    assert latest["Choosing epochs"] < latest["Training (evaluation)"]
+    assert latest["Training (all)"] == times[-1]
+
+
+def test_too_few_readings_to_evaluate_still_give_a_run(engine: Engine, settings: EmbedderSettings) -> None:
+    posts = make_posts(30)
+    put_posts(engine, posts)
+    put_readings(engine, posts, make_readings(readers=3, posts=30, each=5))
+    steps = list(train_run(settings, engine, text_epochs=0))
+    assert any(isinstance(step, Said) and "could not be evaluated" in step.text for step in steps)
+    assert list_runs(settings.runs_url)[0].manifest.metrics == {}
+
+
+def test_nothing_to_train_on_is_told(engine: Engine, settings: EmbedderSettings) -> None:
+    with pytest.raises(TooLittleDataError, match="There are no posts to train on: import items first"):
+        train(settings, engine)
+    posts = make_posts(3)
+    put_posts(engine, posts)
+    with pytest.raises(TooLittleDataError, match="There are no readings to train on: import interactions"):
+        train(settings, engine)
+    readings = make_readings(readers=2, posts=3, each=2)
+    put_readings(engine, posts, readings.take(np.array([0, 2])))
+    with pytest.raises(TooLittleDataError, match="No reader has read two posts"):
+        train(settings, engine)
+
+
+def test_arguments_are_checked_as_settings_are(filled: Engine, settings: EmbedderSettings) -> None:
+    with pytest.raises(SettingsError, match="NEARFEED_DIM"):
+        train(settings, filled, dim=1)
+
+
+def test_runs_are_listed_with_their_metrics(trained: Run, tmp_path: Path) -> None:
+    (said,) = list_trained(f"file://{tmp_path}")
+    assert isinstance(said, Said)
+    (table,) = list_trained(trained.url.rsplit("/", 1)[0])
+    assert isinstance(table, Listed)
+    ((space, model, _, readings, recall, _),) = table.rows
+    assert (space, model, readings) == (trained.manifest.space, "pinsage", "2400")
+    assert recall == f"{trained.manifest.metrics['models']['pinsage']['recall@20']['mean']:.4f}"
+
+
+def test_a_run_without_an_encoder_has_none(trained: Run) -> None:
+    checksums = {name: "" for name in trained.manifest.checksums if not name.startswith("encoder/")}
+    bare = trained.manifest.model_copy(update={"checksums": checksums})
+    assert load_encoder(Run(trained.url, bare), CPU) is None
+
+
+def test_hidden_posts_are_no_readings(engine: Engine, settings: EmbedderSettings) -> None:
+    posts = make_posts(30)
+    put_posts(engine, posts)
+    put_readings(engine, posts, make_readings(readers=3, posts=30, each=5))
+    with engine.begin() as transaction:
+        transaction.execute(interactions.update().where(interactions.c.user_id == "u000").values(hide_at=1))
+    assert len(finish(read_dataset(engine, settings.weight_rule)).readings) == 2 * 5

@@ -1,0 +1,243 @@
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, insert
+from tests.embedder.taste import put_posts
+
+from nearfeed_backends.database import open_database
+from nearfeed_contracts.event_log import LogUnavailableError, Record
+from nearfeed_contracts.events import Item, ItemDeleted, ItemVector, VectorArray, decode
+from nearfeed_contracts.tables import item_contexts, items, spaces
+from nearfeed_embedder.dataset import Post
+from nearfeed_embedder.stream import Noted, Publisher
+
+
+class RecordingLog:
+    """Keeps what is appended; refuses once for each count in `failures`."""
+
+    def __init__(self) -> None:
+        self.events: list[ItemVector] = []
+        self.failures = 0
+
+    def append(self, records: Sequence[Record]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise LogUnavailableError("down")
+        for record in records:
+            assert record.value is not None
+            event = decode(record.value)
+            assert isinstance(event, ItemVector)
+            assert (record.key, record.partition_key) == (f"{event.space}/{event.item_id}", event.item_id)
+            self.events.append(event)
+
+    def published(self) -> list[tuple[str, str, int]]:
+        return sorted((event.space, event.item_id, event.version) for event in self.events)
+
+
+class LengthEncoder:
+    """Says how long a post's text is."""
+
+    def encode(self, posts: Sequence[Post]) -> tuple[VectorArray, None]:
+        return np.array([[len(post.text), 1] for post in posts], np.float32), None
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path}/nearfeed.db")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def log() -> RecordingLog:
+    return RecordingLog()
+
+
+@pytest.fixture
+def noted() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+def publisher(engine: Engine, log: RecordingLog, noted: Noted) -> Publisher:
+    opened = {"run://without": None}
+    return Publisher(engine, log, lambda url: opened.get(url, LengthEncoder()), noted)  # type: ignore[arg-type]
+
+
+def add_space(engine: Engine, space: str, *, url: str = "run://with", loaded: bool = True) -> None:
+    row = {"space": space, "state": "loading", "manifest": "{}", "run_url": url, "created_at": 1}
+    with engine.begin() as transaction:
+        transaction.execute(insert(spaces).values(**row, loaded_at=2 if loaded else None))
+
+
+def store_context(
+    engine: Engine, space: str, item_id: str, version: int, context: bytes | None = b"1234"
+) -> None:
+    row = {"space": space, "item_id": item_id, "version": version, "context": context}
+    with engine.begin() as transaction:
+        key = (item_contexts.c.space == space) & (item_contexts.c.item_id == item_id)
+        transaction.execute(item_contexts.delete().where(key))
+        transaction.execute(insert(item_contexts).values(**row, inferred=True, change_id=1))
+
+
+def item(item_id: str, version: int = 1, title: str = "four") -> Item:
+    return Item(
+        item_id=item_id,
+        version=version,
+        community_id="c",
+        author_id="a",
+        title=title,
+        published_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def note(noted: Noted, *events: Item | ItemDeleted) -> None:
+    for event in events:
+        handle = noted.note_items if isinstance(event, Item) else noted.forget_items
+        handle(None, [event])  # type: ignore[arg-type]
+
+
+def test_a_post_is_published_once_in_every_live_space(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    add_space(engine, "two")
+    note(noted, item("p"), item("p"))
+    assert publisher.publish_noted() == 2
+    note(noted, item("p"))
+    assert publisher.publish_noted() == 0
+    assert log.published() == [("one", "p", 1), ("two", "p", 1)]
+    (first, _) = log.events
+    assert first.inferred
+    assert first.vector.tolist() == [4, 1]
+    assert (first.community_id, first.author_id, first.published_at.year) == ("c", "a", 2026)
+
+
+def test_an_edit_is_published_again_and_only_in_its_newest_version(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    note(noted, item("p"))
+    publisher.publish_noted()
+    note(noted, item("p", 3, "longer"), item("p", 2, "x"))
+    publisher.publish_noted()
+    assert log.published() == [("one", "p", 1), ("one", "p", 3)]
+    assert log.events[-1].vector.tolist() == [6, 1]
+
+
+def test_a_deleted_post_is_not_published(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    note(noted, item("p"), ItemDeleted(item_id="p", version=2))
+    note(noted, item("q"))
+    store_context(engine, "one", "q", 2, context=None)
+    put_posts(engine, [Post("r", "c", (), "text")], deleted=True)
+    assert publisher.publish_noted() + publisher.reconcile() == 0
+    assert log.events == []
+
+
+def test_what_a_space_holds_already_is_not_published(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    store_context(engine, "one", "p", 5)
+    note(noted, item("p", 5), item("p", 4), item("q", 1))
+    publisher.publish_noted()
+    assert log.published() == [("one", "q", 1)]
+
+
+def test_a_space_gets_the_posts_that_its_run_lacks_once_that_is_loaded(
+    engine: Engine, log: RecordingLog, publisher: Publisher
+) -> None:
+    posts = [Post(f"p{number:03d}", "c", (), "text") for number in range(600)]
+    put_posts(engine, posts, version=2)
+    add_space(engine, "one", loaded=False)
+    assert publisher.reconcile() == 0
+    add_space(engine, "two")
+    for number in range(0, 600, 2):
+        store_context(engine, "two", f"p{number:03d}", 2)
+    store_context(engine, "two", "p001", 1)
+    assert publisher.reconcile() == 300
+    assert publisher.reconcile() == 0
+    assert log.published() == [("two", f"p{number:03d}", 2) for number in range(1, 600, 2)]
+
+
+def test_a_run_without_an_encoder_gets_nothing(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one", url="run://without")
+    put_posts(engine, [Post("p", "c", (), "text")])
+    note(noted, item("p"))
+    assert publisher.publish_noted() + publisher.reconcile() == 0
+
+
+def test_what_the_log_refused_is_published_later(
+    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    put_posts(engine, [Post("p", "c", (), "text")])
+    note(noted, item("p"))
+    log.failures = 1
+    with pytest.raises(LogUnavailableError):
+        publisher.publish_noted()
+    publisher.publish_noted()
+    assert publisher.reconcile() == 1
+    assert log.published() == [("one", "p", 1)]
+
+
+def test_a_run_that_cannot_be_opened_keeps_no_other_from_its_vectors(
+    engine: Engine, log: RecordingLog, noted: Noted
+) -> None:
+    broken = {"run://broken"}
+
+    def open_encoder(url: str) -> LengthEncoder:
+        if url in broken:
+            raise OSError("unreachable")
+        return LengthEncoder()
+
+    publisher = Publisher(engine, log, open_encoder, noted)  # type: ignore[arg-type]
+    add_space(engine, "broken", url="run://broken")
+    add_space(engine, "whole")
+    put_posts(engine, [Post("p", "c", (), "text")])
+    publisher.reconcile()
+    assert log.published() == [("whole", "p", 1)]
+    broken.clear()
+    publisher.reconcile()
+    assert log.published() == [("broken", "p", 1), ("whole", "p", 1)]
+
+
+def test_an_encoder_is_opened_once_and_dropped_with_its_space(
+    engine: Engine, log: RecordingLog, noted: Noted
+) -> None:
+    opened: list[str] = []
+
+    def open_encoder(url: str) -> LengthEncoder:
+        opened.append(url)
+        return LengthEncoder()
+
+    publisher = Publisher(engine, log, open_encoder, noted)  # type: ignore[arg-type]
+    add_space(engine, "one")
+    publisher.reconcile()
+    publisher.reconcile()
+    assert opened == ["run://with"]
+    with engine.begin() as transaction:
+        transaction.execute(spaces.delete())
+    publisher.reconcile()
+    add_space(engine, "one")
+    publisher.reconcile()
+    assert opened == ["run://with"] * 2
+
+
+def test_rows_of_items_are_encoded_as_their_events_are(
+    engine: Engine, log: RecordingLog, publisher: Publisher
+) -> None:
+    add_space(engine, "one")
+    put_posts(engine, [Post("p", "c", ("a", "b"), "title")])
+    with engine.begin() as transaction:
+        transaction.execute(items.update().values(body="body"))
+    publisher.reconcile()
+    assert log.events[0].vector.tolist() == [len("title\nbody"), 1]
