@@ -4,12 +4,13 @@ The producer is idempotent and waits for all in-sync replicas. Errors name the s
 comes back within seconds, whatever the cluster does.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import murmur2
 
 from nearfeed_backends.errors import LOG
@@ -34,9 +35,10 @@ class KafkaLog:
         self._settings = settings
         self._closed = False
         self._subscriptions: list[KafkaSubscription] = []
+        self._making = threading.Lock()
         try:
             self._topics = KafkaTopics(settings)
-            self._producer = _make_producer(settings)
+            self._producer: KafkaProducer | None = _make_producer(settings)
         except KafkaError as error:
             raise unavailable(settings, "does not answer", error) from error
 
@@ -49,13 +51,15 @@ class KafkaLog:
         if not records:
             return
         names = {record.topic for record in records}
+        producer = self._ready_producer()
         try:
             self._topics.ensure(names)
-            _await_all([self._send(record) for record in records])
+            _await_all([_send(producer, record) for record in records])
         except UnknownTopicOrPartitionError as error:
             self._topics.forget(names)
             raise unavailable(self._settings, "lost a topic", error) from error
         except KafkaError as error:
+            self._give_up(producer)
             raise unavailable(self._settings, "does not take records now", error) from error
 
     def subscribe(
@@ -84,25 +88,53 @@ class KafkaLog:
         self._closed = True
         for subscription in self._subscriptions:
             subscription.close()
-        self._producer.close(timeout=_GRACE_SECONDS)
+        if self._producer is not None:
+            _end(self._producer, _GRACE_SECONDS)
         self._topics.close()
 
     def _check_open(self) -> None:
         if self._closed:
             raise LogUnavailableError(f"{LOG}: the log at {self._settings.address} is closed.")
 
-    def _send(self, record: Record) -> Any:
-        partitions = sorted(self._producer.partitions_for(record.topic))
-        chosen = partition_of(record, len(partitions))
-        return self._producer.send(
-            record.topic, record.value, record.key.encode(), partition=partitions[chosen]
-        )
+    def _ready_producer(self) -> KafkaProducer:
+        if self._producer is not None:
+            return self._producer
+        try:
+            if not self._making.acquire(timeout=_CONNECT_MS / 1000):
+                raise KafkaTimeoutError("another append waits for it already")
+            try:
+                self._producer = self._producer or _make_producer(self._settings)
+                return self._producer
+            finally:
+                self._making.release()
+        except KafkaError as error:
+            raise unavailable(self._settings, "does not answer", error) from error
+
+    def _give_up(self, producer: KafkaProducer) -> None:
+        """An idempotent producer that lost track of a record may take no other: the next one is fresh."""
+        if self._producer is producer:
+            self._producer = None
+        _end(producer, 0)
 
 
 def partition_of(record: Record, partitions: int) -> int:
     """Where Kafka's own clients put the record's partition key: murmur2, without the sign."""
     key = record.key if record.partition_key is None else record.partition_key
     return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def _send(producer: KafkaProducer, record: Record) -> Any:
+    partitions = sorted(producer.partitions_for(record.topic))
+    chosen = partition_of(record, len(partitions))
+    return producer.send(record.topic, record.value, record.key.encode(), partition=partitions[chosen])
+
+
+def _end(producer: KafkaProducer, seconds: float) -> None:
+    try:
+        producer.close(timeout=seconds)
+    except KafkaError:
+        # Its close gives up where records wait, and leaves its thread.
+        producer._sender.force_close()
 
 
 def _await_all(sent: Sequence[Any]) -> None:

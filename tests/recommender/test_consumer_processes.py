@@ -116,8 +116,10 @@ class Consumers:
             return int(connection.scalar(select(func.sum(positions.c.next_offset))) or 0)
 
     def members(self) -> int:
-        """How many members of the group have partitions."""
+        """How many members of the group have partitions, once they have agreed."""
         group = self.admin.describe_groups([GROUP])[GROUP]
+        if group["group_state"] != "Stable":
+            return 0
         return sum(bool(member["member_assignment"]["assigned_partitions"]) for member in group["members"])
 
     def idle(self) -> bool:

@@ -28,7 +28,7 @@ start() {
   launch
   local began=$SECONDS
   until ready; do
-    running || { tail -20 "$LOG_FILE" >&2; fail "it ended while starting; its log is $LOG_FILE."; }
+    kill -0 "$(cat "$PID_FILE")" 2>/dev/null || { tail -20 "$LOG_FILE" >&2; fail "it ended while starting; its log is $LOG_FILE."; }
     ((SECONDS - began < START_SECONDS)) || { tail -20 "$LOG_FILE" >&2
       fail "not ready within $START_SECONDS s; its log is $LOG_FILE (NEARFEED_START_SECONDS sets the limit)."; }
     sleep 0.1
