@@ -40,7 +40,7 @@ def fresh_database() -> Iterator[str]:
     """The URL of an empty database on MariaDB that is dropped afterwards."""
     port = server_port("MariaDB", "NEARFEED_MARIADB_PORT", 13306)
     name = f"nearfeed_{uuid.uuid4().hex}"
-    admin = create_engine(f"{_ACCOUNT}:{port}/nearfeed", isolation_level="AUTOCOMMIT")
+    admin = create_engine(f"{_ACCOUNT}:{port}/nearfeed", isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET latin1"))
     try:

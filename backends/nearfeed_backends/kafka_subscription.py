@@ -19,7 +19,7 @@ from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPart
 _SLICE_SECONDS = 0.2
 _CONNECT_MS = 5_000
 _CLOSE_MS = 2_000
-_COMMIT_MS = 1_000
+_JOIN_MS = 5_000
 
 
 class KafkaSubscription:
@@ -91,6 +91,7 @@ class KafkaSubscription:
     def _take(self, max_records: int, seconds: float) -> list[Message]:
         try:
             consumer = self._connected()
+            _join(consumer)
             self._seek_new(consumer)
             fetched = consumer.poll(timeout_ms=round(seconds * 1000), max_records=max_records)
         except KafkaError as error:
@@ -139,6 +140,17 @@ class _Sought(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_revoked(self, revoked: Iterable[kafka.TopicPartition]) -> None:
         self.sources.difference_update(revoked)
+
+
+def _join(consumer: KafkaConsumer) -> None:
+    """Waits for a rebalance to end, where there is one.
+
+    The client's own poll forgets a join that ends after its timeout and begins another, so that members
+    who poll for short times may keep each other from ever agreeing.
+    """
+    coordinator = consumer._coordinator
+    if coordinator.need_rejoin():
+        coordinator.ensure_active_group(timeout_ms=_JOIN_MS)
 
 
 def _make_consumer(settings: KafkaSettings, group: str) -> KafkaConsumer:
