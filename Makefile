@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
-.PHONY: help install demo fmt lint test bench lock clean
+.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,15 @@ lint: install ## formatting, rules, types and import contracts
 
 test: install ## all tests that need no server
 	$(BIN)/pytest -m "not server"
+
+test-servers: install ## the tests that need real servers (make servers)
+	$(BIN)/pytest -m server
+
+servers: ## install and start the real servers on loopback, without Docker
+	tools/servers/servers.sh start
+
+servers-stop: ## end them
+	tools/servers/servers.sh stop
 
 bench: install ## measure and write CSV files under benchmarks/results
 	$(BIN)/python -m benchmarks

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from nearfeed_backends.errors import DATABASE, BackendSettingError, missing_driver, unknown_scheme
+from nearfeed_backends.errors import DATABASE, BackendSettingError, unknown_scheme
 from nearfeed_backends.migrations import HEAD, current_revision, migrate
+from nearfeed_backends.mysql_database import migrate_alone, mysql_engine
 from nearfeed_contracts.tables import READ_ONLY_OPTION
 
 BUSY_TIMEOUT_SECONDS = 10
@@ -20,15 +21,18 @@ _REMEDIES = {
     "malformed": "restore the file from a backup, or name another",
     "locked": "end the process that holds it",
     "connect": "start the server, or correct the address",
+    "Access denied": "correct the user and password, or grant the user all rights on the database",
+    "Unknown database": "make it with CREATE DATABASE, or correct its name",
 }
 
 
 def open_database(url: str) -> Engine:
     """The migrated database of a URL. Raises BackendSettingError that says what to mend.
 
-    On SQLite a transaction takes the write lock from its first statement on, and waits
-    up to ten seconds for it; with the engine's execution option READ_ONLY_OPTION it reads a
-    snapshot and waits for nobody. A commit is on disk when it returns.
+    With the engine's execution option READ_ONLY_OPTION a transaction reads a snapshot and waits for
+    nobody. Else, on SQLite, it takes the write lock from its first statement on, and waits up to ten
+    seconds for it; on MySQL it reads what is committed and locks the rows that it changes. A commit
+    is on disk when it returns.
     """
     engine = _make_engine(url)
     try:
@@ -37,6 +41,8 @@ def open_database(url: str) -> Engine:
         engine.dispose()
         if isinstance(error, DBAPIError):
             raise _told(engine, error) from error
+        if isinstance(error, AttributeError) and "Unsupported argument" in str(error):
+            raise BackendSettingError(f"{DATABASE}: {error} after the ? of the URL; leave it out.") from None
         raise
     return engine
 
@@ -46,10 +52,12 @@ def _make_engine(url: str) -> Engine:
         parsed = make_url(url)
     except ArgumentError:
         raise unknown_scheme(DATABASE, url, _FORMS) from None
+    except ValueError as error:
+        raise BackendSettingError(f"{DATABASE}: the port is no number ({error}); correct it.") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_engine(parsed)
     if parsed.drivername == "mysql+mysqlconnector":
-        return _mysql_engine(parsed)
+        return mysql_engine(parsed)
     raise unknown_scheme(DATABASE, url, _FORMS)
 
 
@@ -65,13 +73,6 @@ def _sqlite_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def _mysql_engine(url: URL) -> Engine:
-    try:
-        return create_engine(url, pool_pre_ping=True)
-    except (ModuleNotFoundError, NoSuchModuleError):
-        raise missing_driver(DATABASE, url.drivername, "mysql-connector-python") from None
 
 
 def _make_folder(file: Path) -> None:
@@ -101,6 +102,9 @@ def _bring_to_head(engine: Engine) -> None:
     with engine.execution_options(**{READ_ONLY_OPTION: True}).connect() as connection:
         if current_revision(connection) == HEAD:
             return
+    if engine.dialect.name != "sqlite":
+        migrate_alone(engine)
+        return
     with engine.begin() as connection:
         migrate(connection)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nearfeed_backends.embedded_log_file import end_of, log_connection
-from nearfeed_backends.errors import LOG
+from nearfeed_backends.errors import LOG, OtherLogError
 from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
 
 # Appends of other processes ring no bell in this one.
@@ -15,10 +15,6 @@ _READ = (
     "SELECT offset, key, value, timestamp FROM messages "
     "WHERE topic = ? AND offset >= ? ORDER BY offset LIMIT ?"
 )
-
-
-class OtherLogError(LogUnavailableError):
-    """The log ends before the position of a group: it is not the log that the group read."""
 
 
 class Bell:
@@ -113,8 +109,5 @@ class EmbeddedSubscription:
         position = self._positions(TopicPartition(topic, 0))
         end = end_of(self._connection, topic) or 0
         if position > end:
-            raise OtherLogError(
-                f"{LOG}: topic {topic} ends at {end}, but group {self._group} has read up to {position}; "
-                "put back the log that belongs to the database, or start with an empty database."
-            )
+            raise OtherLogError.of(topic, end, self._group, position)
         return position

@@ -1,6 +1,7 @@
 """What every back end raises when its URL setting leads nowhere."""
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.event_log import LogUnavailableError
 
 DATABASE = "NEARFEED_DATABASE_URL"
 LOG = "NEARFEED_LOG_URL"
@@ -9,6 +10,17 @@ VECTORS = "NEARFEED_VECTORS_URL"
 
 class BackendSettingError(NearfeedError):
     """A URL setting that opens no back end; the text names the setting and the remedy."""
+
+
+class OtherLogError(LogUnavailableError):
+    """The log ends before the position of a group: it is not the log that the group read."""
+
+    @classmethod
+    def of(cls, topic: str, end: int, group: str, position: int) -> "OtherLogError":
+        return cls(
+            f"{LOG}: topic {topic} ends at {end}, but group {group} has read up to {position}; "
+            "put back the log that belongs to the database, or start with an empty database."
+        )
 
 
 def unknown_scheme(setting: str, url: str, known: list[str]) -> BackendSettingError:

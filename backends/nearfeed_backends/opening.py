@@ -8,17 +8,32 @@ from nearfeed_contracts.vector_store import VectorStore
 __all__ = ["open_database", "open_log", "open_store"]
 
 _STORES = ["milvus-lite:///PATH", "milvus://HOST:19530", "memory://"]
-_LOGS = ["embedded:///PATH"]
+_LOGS = ["embedded:///PATH", "kafka://HOST:9092"]
 
 
 def open_log(url: str) -> EventLog:
     """The log of a URL. Raises BackendSettingError that says what to mend."""
     scheme, _, path = url.partition("://")
+    if scheme == "kafka" and path:
+        return _open_kafka(url)
     if scheme != "embedded" or not path:
         raise unknown_scheme(LOG, url, _LOGS)
     from nearfeed_backends.embedded_log import EmbeddedLog
 
     return EmbeddedLog(path)
+
+
+def _open_kafka(url: str) -> EventLog:
+    from nearfeed_backends.kafka_settings import read_url
+
+    settings = read_url(url)
+    try:
+        from nearfeed_backends.kafka_log import KafkaLog
+    except ModuleNotFoundError as error:
+        if error.name != "kafka":
+            raise
+        raise missing_driver(LOG, url, "kafka-python") from None
+    return KafkaLog(settings)
 
 
 def open_store(url: str) -> VectorStore:

@@ -107,7 +107,7 @@ interactions = Table(
     Column("user_id", _ID, primary_key=True),
     Column("item_id", _ID, primary_key=True),
     *(Column(f"{kind}_at", BigInteger) for kind in KINDS),
-    Column("rating_value", Float(53)),
+    Column("rating_value", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql")),
     Column("newest_at", BigInteger),  # newest counting time; NULL: the row does not count
     Index("interactions_by_reader", "user_id", "newest_at"),
     Index("interactions_by_item", "item_id"),

@@ -20,7 +20,7 @@ from nearfeed_contracts.event_log import DEAD_SUFFIX, EventLog, Message, Record,
 from nearfeed_contracts.events import Event, ItemDeleted, UnreadableEventError, decode
 from nearfeed_contracts.tables import positions
 from nearfeed_contracts.topics import ITEMS
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, reading
 
 Handler = Callable[[Connection, Sequence[Event]], None]
 Handlers = Mapping[type[Event], Sequence[Handler]]
@@ -87,16 +87,21 @@ class Consumer:
         events, dead = _read(messages)
         if dead:
             self._log.append(dead)
-        with writing(self._engine) as transaction:
-            moved = self._move_positions(transaction, messages)
-            for kind, run in groupby(events, type):
-                batch = list(run)
-                for handle in self._handlers.get(kind, ()):
-                    handle(transaction, batch)
+        moved = committed(self._engine, lambda transaction: self._apply(transaction, messages, events))
         self._subscription.commit(moved)
         for event in events:
             EVENTS.labels(self._group, event.type).inc()  # type: ignore[attr-defined]
         return len(messages)
+
+    def _apply(
+        self, transaction: Connection, messages: Sequence[Message], events: Sequence[Event]
+    ) -> dict[TopicPartition, int]:
+        moved = self._move_positions(transaction, messages)
+        for kind, run in groupby(events, type):
+            batch = list(run)
+            for handle in self._handlers.get(kind, ()):
+                handle(transaction, batch)
+        return moved
 
     def lag(self) -> int:
         """How many offsets lie between the group's stored positions and the end of its topics."""

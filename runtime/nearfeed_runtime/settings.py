@@ -24,8 +24,13 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path("nearfeed-data"), description="folder of the embedded back ends")
     vectors_url: str = Field(default="", description="vector store: milvus-lite:///PATH")
-    database_url: str = Field(default="", description="SQL database: sqlite:///PATH")
-    log_url: str = Field(default="", description="event log: embedded:///PATH")
+    database_url: str = Field(
+        default="",
+        description="SQL database: sqlite:///PATH or mysql+mysqlconnector://USER:PASSWORD@HOST/NAME",
+    )
+    log_url: str = Field(
+        default="", description="event log: embedded:///PATH or kafka://HOST:9092?partitions=4"
+    )
     runs_url: str = Field(default="", description="folder of runs: any fsspec URL")
     log_level: str = Field(
         default="INFO",

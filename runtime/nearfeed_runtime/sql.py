@@ -1,28 +1,93 @@
 """SQL that SQLite and MySQL spell differently, and the two kinds of connection."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Table, func, select
 from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from nearfeed_contracts.tables import READ_ONLY_OPTION
 
 _ROWS_PER_STATEMENT = 500
+_BYTES_PER_STATEMENT = 4_000_000  # MySQL refuses a statement above max_allowed_packet, 16 MiB or more
+_ATTEMPTS = 4
+_PAUSE_SECONDS = 0.05
+# Deadlock, lock wait timeout, server shutting down, connection killed.
+_PASSING_ERRORS = (1213, 1205, 1053, 1927)
 T = TypeVar("T")
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads: it waits for no writer."""
+    """A connection that only reads: a snapshot that waits for no writer."""
     with engine.execution_options(**{READ_ONLY_OPTION: True}).connect() as connection:
         yield connection
 
 
 def writing(engine: Engine) -> Any:
-    """A transaction that writes: it holds SQLite's write lock from its first statement."""
+    """A transaction that writes: on SQLite it holds the write lock from its first statement."""
     return engine.begin()
+
+
+def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What `work` returns, after the transaction in which it ran was committed.
+
+    Runs it again where the server ended the transaction for the sake of another one or of itself (a
+    deadlock, a lock wait, a lost connection). The answer to a commit may be lost with a connection
+    too, so `work` must bear repetition.
+    """
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            with writing(engine) as transaction:
+                return work(transaction)
+        except DBAPIError as error:
+            if not is_passing(error):
+                raise
+            time.sleep(_PAUSE_SECONDS * attempt)
+    with writing(engine) as transaction:
+        return work(transaction)
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same transaction may go through when it is tried again."""
+    return error.connection_invalidated or getattr(error.orig, "errno", None) in _PASSING_ERRORS
+
+
+@contextmanager
+def sole_worker(engine: Engine, work: str) -> Iterator[bool]:
+    """Whether this is the only process that does `work` now; it stays so within the block.
+
+    SQLite serves one process, so there it is always so.
+    """
+    if engine.dialect.name == "sqlite":
+        yield True
+        return
+    # Names of locks hold for the whole server and have 64 characters at most.
+    name = func.sha1(func.concat(f"nearfeed {work} ", func.database()))
+    with engine.connect() as connection:
+        alone = bool(connection.scalar(select(func.get_lock(name, 0))))
+        try:
+            yield alone
+        finally:
+            if alone:
+                connection.scalar(select(func.release_lock(name)))
+
+
+def claim(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Locks the rows of these primary keys until the end of the transaction; inserts those that are missing.
+
+    What is read after it holds what was committed by those who had the rows before. A row that was
+    inserted has the values given, which the caller overwrites or deletes. On SQLite, where the
+    transaction holds the lock of everything, nothing is done.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    names = [column.name for column in table.primary_key]
+    ordered = sorted(rows, key=lambda row: [row[name] for name in names])
+    upsert(connection, table, ordered, keep=list(rows[0]) if rows else ())
 
 
 def upsert(
@@ -51,10 +116,26 @@ def upsert(
         statement = mysql.insert(table)
         updates = changed or sorted(keys)[:1]
         statement = statement.on_duplicate_key_update({name: statement.inserted[name] for name in updates})
-    connection.execute(statement, [dict(row) for row in rows])
+    for some in statements(rows):
+        connection.execute(statement, some)
 
 
 def chunks(values: Sequence[T], size: int = _ROWS_PER_STATEMENT) -> Iterator[Sequence[T]]:
     """Slices short enough for one `IN (…)`."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def statements(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows in slices that one statement can carry."""
+    slice_: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        weight = sum(4 * len(value) for value in row.values() if isinstance(value, str | bytes))
+        if slice_ and size + weight > _BYTES_PER_STATEMENT:
+            yield slice_
+            slice_, size = [], 0
+        slice_.append(dict(row))
+        size += weight
+    if slice_:
+        yield slice_

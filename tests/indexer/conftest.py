@@ -21,6 +21,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.applying import GROUP, TOPICS, handlers
 from nearfeed_indexer.checking import CheckedRun, check_run
 from nearfeed_runtime.consume import Consumer
+from servers import fresh_database
 
 DIM = 4
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -294,8 +295,14 @@ def _returned(steps: Any) -> Any:
             return end.value
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("mariadb", marks=pytest.mark.server)])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param == "mariadb":
+        with fresh_database() as url:
+            engine = open_database(url)
+            yield engine
+            engine.dispose()
+        return
     engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('indexer')}/nearfeed.db")
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     engine.dispose()

@@ -1,4 +1,4 @@
-"""A recommender on a fresh SQLite file, the embedded log and the exact store."""
+"""A recommender on a fresh database (SQLite, and MariaDB where it runs), embedded log and exact store."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.runs import Block, Manifest
-from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
+from nearfeed_contracts.tables import active_space, item_contexts, items, metadata, spaces
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_recommender.bootstrap import Recommender, bootstrap
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.sql import reading, upsert, writing
+from servers import fresh_database
 
 DIM = 4
 
@@ -111,9 +112,29 @@ def random_vector() -> Callable[[int], np.ndarray]:
     return unit_vector
 
 
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    with fresh_database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.server)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database; "" means the embedded one in the data folder."""
+    if request.param == "sqlite":
+        return ""
+    url = request.getfixturevalue("mariadb_url")
+    engine = open_database(url)
+    with writing(engine) as transaction:
+        for table in reversed(metadata.sorted_tables):
+            transaction.execute(delete(table))
+    engine.dispose()
+    return url
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    settings = RecommenderSettings(data_dir=tmp_path, secret="a test's secret")
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    settings = RecommenderSettings(data_dir=tmp_path, database_url=database_url, secret="a test's secret")
     engine = open_database(settings.database_url)
     log = open_log(settings.log_url)
     store = open_store("memory://")

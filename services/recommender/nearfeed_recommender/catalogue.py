@@ -25,7 +25,9 @@ from nearfeed_contracts.fields import (
 )
 from nearfeed_contracts.tables import communities, items
 from nearfeed_recommender.outbox import put_outbox
-from nearfeed_runtime.sql import chunks, upsert
+from nearfeed_runtime.sql import chunks, claim, upsert
+
+_UNMADE = 0
 
 
 class UnknownCommunityError(NotFoundError):
@@ -70,6 +72,7 @@ def put_items(
     else:
         _require_communities(transaction, {draft.community_id for draft in drafts})
     latest = {draft.item_id: draft for draft in drafts}
+    claim(transaction, items, [_unmade_row(item_id) for item_id in latest])
     before = _rows_by_id(transaction, list(latest))
     changed = [item for draft in latest.values() if (item := _next_version(draft, before.get(draft.item_id)))]
     upsert(transaction, items, [_row_of(item) for item in changed])
@@ -129,7 +132,7 @@ def _rows_by_id(transaction: Connection, ids: Sequence[str]) -> dict[str, Row[An
     found: dict[str, Row[Any]] = {}
     for chunk in chunks(ids):
         rows = transaction.execute(select(items).where(items.c.item_id.in_(chunk)).with_for_update())
-        found.update({row.item_id: row for row in rows})
+        found.update({row.item_id: row for row in rows if row.version != _UNMADE})
     return found
 
 
@@ -140,6 +143,21 @@ def _next_version(draft: ItemDraft, before: Row[Any] | None) -> Item | None:
     if before and not before.deleted and _row_of(item) == {**before._mapping, "version": version}:
         return None
     return item
+
+
+def _unmade_row(item_id: str) -> dict[str, Any]:
+    """Holds the place of a post that is being made, so that two who make it wait for each other."""
+    return {
+        "item_id": item_id,
+        "version": _UNMADE,
+        "deleted": True,
+        "community_id": "",
+        "author_id": "",
+        "title": "",
+        "body": "",
+        "tags": "[]",
+        "published_at": 0,
+    }
 
 
 def _row_of(item: Item) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from nearfeed_recommender.posts import (
 from nearfeed_recommender.profiles import Profile, Vector, load_profile
 from nearfeed_recommender.reasons import Reason, closest_readings, reason_for
 from nearfeed_recommender.user_vectors import Pooling, live_spaces, stored_vector
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, reading
 
 logger = structlog.get_logger(__name__)
 NEW_POST_EVERY = 5
@@ -93,8 +93,7 @@ def first_page(
         )
         page = _show(sources, connection, ranking, audience, profile, 0, limit)
     if page.next_cursor:
-        with writing(sources.engine) as transaction:
-            keep_ranking(transaction, ranking, sources.page_ttl_micros)
+        committed(sources.engine, lambda kept: keep_ranking(kept, ranking, sources.page_ttl_micros))
     FEEDS.labels(entries[0].source if entries else "none", str(degraded).lower()).inc()
     return page
 

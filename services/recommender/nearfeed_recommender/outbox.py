@@ -2,17 +2,21 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.events import Event
 from nearfeed_contracts.tables import outbox
 from nearfeed_contracts.topics import record_of
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, reading, sole_worker, statements
 
+logger = structlog.get_logger(__name__)
 RELAYED = Counter("nearfeed_outbox_relayed_total", "Changes that the relay has put on the log.")
 _BATCH = 500
 _POLL_SECONDS = 0.1
@@ -30,8 +34,8 @@ def put_outbox(transaction: Connection, events: Sequence[Event]) -> None:
         }
         for record in map(record_of, events)
     ]
-    if rows:
-        transaction.execute(insert(outbox), rows)
+    for some in statements(rows):
+        transaction.execute(insert(outbox), some)
 
 
 class Relay:
@@ -50,7 +54,8 @@ class Relay:
         while not stop.is_set():
             try:
                 moved = self.run_once()
-            except BackendUnavailableError:
+            except (BackendUnavailableError, DBAPIError) as error:
+                logger.warning("relay waits", error=str(error))
                 stop.wait(_RETRY_SECONDS)
                 continue
             if not moved:
@@ -58,13 +63,24 @@ class Relay:
                 self._wake.clear()
 
     def run_once(self) -> int:
-        """Moves one batch; returns how many changes it held."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(_BATCH)).all()
-        if not rows:
+        """Moves one batch; returns how many changes it held (0 too where another process moves it).
+
+        Two relays at once could put an older version of a post after a newer one.
+        """
+        if not _waiting(self._engine, 1):
             return 0
+        with sole_worker(self._engine, "relay") as alone:
+            return self._move() if alone else 0
+
+    def _move(self) -> int:
+        rows = _waiting(self._engine, _BATCH)
         self._log.append([Record(row.topic, row.key, row.value, row.partition_key) for row in rows])
-        with writing(self._engine) as transaction:
-            transaction.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
+        moved = delete(outbox).where(outbox.c.id.in_([row.id for row in rows]))
+        committed(self._engine, lambda transaction: transaction.execute(moved))
         RELAYED.inc(len(rows))
         return len(rows)
+
+
+def _waiting(engine: Engine, limit: int) -> Sequence[Row[Any]]:
+    with reading(engine) as connection:
+        return connection.execute(select(outbox).order_by(outbox.c.id).limit(limit)).all()

@@ -4,6 +4,8 @@ Each step is one short transaction and may be repeated; `run_once` does all that
 """
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 
 import orjson
 from sqlalchemy import Connection, Engine, delete, func, select, update
@@ -19,14 +21,19 @@ from nearfeed_recommender.user_vectors import (
     refresh_vectors,
     stale_readers,
 )
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import committed, reading, sole_worker, upsert, writing
 
 _CHANGES = 200
 _READERS = 50
 
 
 def run_once(engine: Engine, pooling: Pooling) -> int:
-    """Does what has become due; returns how many steps that took (0: nothing was due)."""
+    """Does what has become due, unless another process is at it; returns how many steps that took."""
+    with sole_worker(engine, "upkeep") as alone:
+        return _do_all(engine, pooling) if alone else 0
+
+
+def _do_all(engine: Engine, pooling: Pooling) -> int:
     steps = _follow_rule(engine, pooling.rule)
     with reading(engine) as connection:
         live = live_spaces(connection)
@@ -44,8 +51,9 @@ def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
         blocks = live_spaces(connection)[space]
     readers, after = 0, ""
     while batch := _readers_after(engine, after):
-        with writing(engine) as transaction:
-            refresh_vectors(transaction, pooling, space, blocks, batch)
+        committed(
+            engine, partial(refresh_vectors, pooling=pooling, space=space, blocks=blocks, user_ids=batch)
+        )
         readers, after = readers + len(batch), batch[-1]
     with writing(engine) as transaction:
         row = {"space": space, "change_id": start, "readers": readers, "built_at": now_micros()}
@@ -74,17 +82,25 @@ def _follow_contexts(engine: Engine, space: str) -> int:
     """Marks the readers of contexts that changed since the last look."""
     steps = 0
     while changed := _changed_contexts(engine, space):
-        with writing(engine) as transaction:
-            touched = select(interactions.c.user_id).where(
-                interactions.c.item_id.in_([item for item, _ in changed]),
-                interactions.c.newest_at.is_not(None),
-            )
-            mark_stale(transaction, space, list(transaction.scalars(touched.distinct())))
-            transaction.execute(
-                update(reader_builds).where(reader_builds.c.space == space).values(change_id=changed[-1][1])
-            )
+        readers = committed(engine, partial(_readers_of, items=[item for item, _ in changed]))
+        committed(engine, partial(_mark_up_to, space=space, readers=readers, change_id=changed[-1][1]))
         steps += 1
     return steps
+
+
+def _readers_of(transaction: Connection, items: Sequence[str]) -> list[str]:
+    """Who has read the posts. Waits for those who are adding a reading with the former context."""
+    query = select(interactions.c.user_id).where(
+        interactions.c.item_id.in_(items), interactions.c.newest_at.is_not(None)
+    )
+    return sorted(set(transaction.scalars(query.with_for_update(read=True))))
+
+
+def _mark_up_to(transaction: Connection, space: str, readers: Sequence[str], change_id: int) -> None:
+    mark_stale(transaction, space, readers)
+    transaction.execute(
+        update(reader_builds).where(reader_builds.c.space == space).values(change_id=change_id)
+    )
 
 
 def _changed_contexts(engine: Engine, space: str) -> list[tuple[str, int]]:
@@ -103,13 +119,17 @@ def _mend_stale(engine: Engine, pooling: Pooling) -> int:
     with reading(engine) as connection:
         if not stale_readers(connection, 1):
             return 0
-    with writing(engine) as transaction:
-        blocks = live_spaces(transaction)
-        due = stale_readers(transaction, _READERS)
-        for space in {space for space, _ in due} & blocks.keys():
-            readers = [user for name, user in due if name == space]
-            refresh_vectors(transaction, pooling, space, blocks[space], readers)
-        gone = {space for space, _ in due} - blocks.keys()
+    return committed(engine, partial(_mend_some, pooling=pooling))
+
+
+def _mend_some(transaction: Connection, pooling: Pooling) -> int:
+    blocks = live_spaces(transaction)
+    due = stale_readers(transaction, _READERS)
+    for space in {space for space, _ in due} & blocks.keys():
+        readers = [user for name, user in due if name == space]
+        refresh_vectors(transaction, pooling, space, blocks[space], readers)
+    gone = {space for space, _ in due} - blocks.keys()
+    if gone:
         transaction.execute(delete(user_vectors).where(user_vectors.c.space.in_(gone)))
     return len(due)
 

@@ -13,7 +13,7 @@ from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import spaces, user_vectors
 from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.profiles import ContextCache, Vector, load_profile
-from nearfeed_runtime.sql import chunks, upsert
+from nearfeed_runtime.sql import chunks, claim, upsert
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,15 @@ def live_spaces(connection: Connection) -> dict[str, tuple[Block, ...]]:
 def refresh_vectors(
     transaction: Connection, pooling: Pooling, space: str, blocks: Sequence[Block], user_ids: Iterable[str]
 ) -> None:
-    """Recomputes and stores the vectors of readers; a reader without one loses their row."""
+    """Recomputes and stores the vectors of readers; a reader without one loses their row.
+
+    The rows are claimed before anything is read: who marks a reader stale from then on waits, and marks
+    what is stored here.
+    """
+    readers = sorted(set(user_ids))
+    claim(transaction, user_vectors, [_unmade_row(space, user_id) for user_id in readers])
     kept, gone = [], []
-    for user_id in user_ids:
+    for user_id in readers:
         profile = load_profile(transaction, pooling.cache, pooling.rule, space, user_id)
         vector = profile.vector(blocks)
         if vector is None:
@@ -51,16 +57,9 @@ def refresh_vectors(
 
 def mark_stale(transaction: Connection, space: str, user_ids: Sequence[str]) -> None:
     """Marks readers to be recomputed, those without a vector too."""
-    for chunk in chunks(user_ids):
-        upsert(
-            transaction,
-            user_vectors,
-            [
-                {"space": space, "user_id": user_id, "vector": b"", "readings": 0, "stale": True}
-                for user_id in chunk
-            ],
-            keep=["vector", "readings"],
-        )
+    for chunk in chunks(sorted(user_ids)):
+        rows = [_unmade_row(space, user_id) for user_id in chunk]
+        upsert(transaction, user_vectors, rows, keep=["vector", "readings"])
 
 
 def mark_all_stale(transaction: Connection) -> None:
@@ -87,6 +86,10 @@ def stored_vector(connection: Connection, space: str, user_id: str) -> Vector | 
         )
     )
     return np.frombuffer(blob, dtype="<f4") if blob else None
+
+
+def _unmade_row(space: str, user_id: str) -> dict[str, object]:
+    return {"space": space, "user_id": user_id, "vector": b"", "readings": 0, "stale": True}
 
 
 def _row_of(space: str, user_id: str, vector: Vector, readings: int) -> dict[str, object]:

@@ -22,7 +22,7 @@ from nearfeed_recommender.catalogue import (
 from nearfeed_recommender.feed import active_space_of
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.similar import similar_posts
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1", tags=["posts"])
 ItemId = Annotated[Id, Path(description="the post")]
@@ -80,8 +80,9 @@ def put_item(context: Context, item_id: ItemId, content: ItemContent) -> StoredO
     if content.published_at:
         require_not_ahead(context, "published_at", to_micros(content.published_at))
     draft = ItemDraft(item_id=item_id, **content.model_dump())
-    with writing(context.engine) as transaction:
-        changed = put_items(transaction, [draft], create_communities=False)
+    changed = committed(
+        context.engine, lambda transaction: put_items(transaction, [draft], create_communities=False)
+    )
     context.relay.notify()
     return StoredOut(id=item_id, changed=bool(changed))
 
@@ -94,8 +95,7 @@ def put_item(context: Context, item_id: ItemId, content: ItemContent) -> StoredO
 )
 def remove_item(context: Context, item_id: ItemId) -> Response:
     """Nobody sees the post from the answer on."""
-    with writing(context.engine) as transaction:
-        delete_item(transaction, item_id)
+    committed(context.engine, lambda transaction: delete_item(transaction, item_id))
     context.relay.notify()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -108,6 +108,5 @@ def remove_item(context: Context, item_id: ItemId) -> Response:
 )
 def put_community(context: Context, community_id: CommunityId) -> Response:
     """Posts and memberships name communities that were made; making one twice is no error."""
-    with writing(context.engine) as transaction:
-        put_communities(transaction, [community_id])
+    committed(context.engine, lambda transaction: put_communities(transaction, [community_id]))
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -15,7 +15,7 @@ from nearfeed_recommender.memberships import leave_community, put_memberships, s
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.user_vectors import live_spaces
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1/users", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]
@@ -48,8 +48,10 @@ class ReaderVectorOut(BaseModel):
     dependencies=[Depends(require("events"))],
 )
 def join(context: Context, user_id: UserId, community_id: CommunityId) -> Response:
-    with writing(context.engine) as transaction:
-        put_memberships(transaction, [(user_id, community_id, now_micros())])
+    committed(
+        context.engine,
+        lambda transaction: put_memberships(transaction, [(user_id, community_id, now_micros())]),
+    )
     context.relay.notify()
     return Response(status_code=_NO_CONTENT)
 
@@ -61,8 +63,7 @@ def join(context: Context, user_id: UserId, community_id: CommunityId) -> Respon
     dependencies=[Depends(require("events"))],
 )
 def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Response:
-    with writing(context.engine) as transaction:
-        leave_community(transaction, user_id, community_id)
+    committed(context.engine, lambda transaction: leave_community(transaction, user_id, community_id))
     context.relay.notify()
     return Response(status_code=_NO_CONTENT)
 
@@ -127,14 +128,14 @@ def erase(
 
     A replay of the log does not bring them back; the log itself keeps its records for 30 days.
     """
-    with writing(context.engine) as transaction:
-        erase_user(transaction, context.feed.secret, user_id, posts)
+    committed(
+        context.engine, lambda transaction: erase_user(transaction, context.feed.secret, user_id, posts)
+    )
     context.relay.notify()
     return Response(status_code=HTTPStatus.ACCEPTED)
 
 
 def _control(context: Context, user_id: str, control: Control, target: str, *, active: bool) -> Response:
-    with writing(context.engine) as transaction:
-        set_control(transaction, user_id, control, target, active)
+    committed(context.engine, lambda transaction: set_control(transaction, user_id, control, target, active))
     context.relay.notify()
     return Response(status_code=_NO_CONTENT)
