@@ -12,7 +12,13 @@ import pytest
 
 from nearfeed_standalone.demo.films import films_of, load_ratings, newest_second
 
-SMALL = {"NEARFEED_TEXT_EPOCHS": "1", "NEARFEED_EPOCHS": "12", "NEARFEED_TEXT_SAMPLES": "128", "NEARFEED_DIM": "32", "DGLBACKEND": "pytorch"}
+SMALL = {
+    "NEARFEED_TEXT_EPOCHS": "1",
+    "NEARFEED_EPOCHS": "12",
+    "NEARFEED_TEXT_SAMPLES": "128",
+    "NEARFEED_DIM": "32",
+    "DGLBACKEND": "pytorch",
+}
 FILMS = 250
 READERS = 120
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
