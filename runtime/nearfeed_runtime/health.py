@@ -107,5 +107,5 @@ def _listening(port: int) -> socket.socket:
         return socket.create_server(("", port), family=family, dualstack_ipv6=dual)
     except OSError as error:
         raise HealthPortError(
-            f"NEARFEED_HEALTH_PORT: cannot listen on {port} ({error.strerror}); choose another, or 0 for none."
+            f"NEARFEED_HEALTH_PORT: cannot listen on {port} ({error.strerror}); choose another, or 0."
         ) from None
