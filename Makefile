@@ -50,10 +50,10 @@ bench: install ## measure and write CSV files under benchmarks/results
 COMPILE = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 pyproject.toml
 lock: uv ## renew requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra dev --output-file requirements/dev.txt
-	$(COMPILE) --extra demo --output-file requirements/standalone.txt
-	$(COMPILE) --extra recommender --output-file requirements/recommender.txt
-	$(COMPILE) --extra indexer --extra s3 --output-file requirements/indexer.txt
-	$(COMPILE) --extra embedder --extra text-model --extra s3 --output-file requirements/embedder.txt
+	$(COMPILE) --extra demo --constraint requirements/dev.txt --output-file requirements/standalone.txt
+	$(COMPILE) --extra recommender --constraint requirements/dev.txt --output-file requirements/recommender.txt
+	$(COMPILE) --extra indexer --constraint requirements/dev.txt --output-file requirements/indexer.txt
+	$(COMPILE) --extra embedder --extra text-model --constraint requirements/dev.txt --output-file requirements/embedder.txt
 
 images-check: ## build the recommender's and the indexer's images without Docker, and run them (as root)
 	tools/images.sh recommender indexer
