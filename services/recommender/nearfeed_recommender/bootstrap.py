@@ -14,12 +14,13 @@ from sqlalchemy import Engine
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.topics import INTERACTIONS
-from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
@@ -69,10 +70,12 @@ def bootstrap(
             log = open_log(settings.log_url)
             resources.callback(log.close)
         if store is None:
-            store = open_store(settings.vectors_url)
+            store = _open_store(settings.vectors_url)
             resources.callback(store.close)
         service = _wire(settings, engine, log, store)
         resources.callback(service.consumers[0].close)
+        if isinstance(store, LateStore):
+            service.api_loops.append(Loop("vectors", store.run))
         return replace(service, close=resources.pop_all().close)
 
 
@@ -84,6 +87,13 @@ def bootstrap_consumer(settings: RecommenderSettings) -> Recommender:
 def migrate_database(settings: RecommenderSettings) -> None:
     """Brings the database to the newest schema, as every opening does."""
     open_database(settings.database_url).dispose()
+
+
+def _open_store(url: str) -> VectorStore:
+    try:
+        return open_store(url)
+    except StoreUnavailableError as error:
+        return LateStore(partial(open_store, url), error)
 
 
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
