@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
-.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock clean
+.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock images-check k8s-check clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## make .venv from the locked requirements
 
@@ -56,8 +56,19 @@ servers-stop: ## end them
 bench: install ## measure and write CSV files under benchmarks/results
 	$(BIN)/python -m benchmarks
 
+COMPILE = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 pyproject.toml
 lock: uv ## renew requirements/*.txt from pyproject.toml
-	$(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra demo --constraint requirements/dev.txt --output-file requirements/standalone.txt
+	$(COMPILE) --extra recommender --constraint requirements/dev.txt --output-file requirements/recommender.txt
+	$(COMPILE) --extra indexer --constraint requirements/dev.txt --output-file requirements/indexer.txt
+	$(COMPILE) --extra embedder --extra text-model --constraint requirements/dev.txt --output-file requirements/embedder.txt
+
+images-check: ## build the recommender's and the indexer's images without Docker, and run them (as root)
+	tools/images.sh recommender indexer
+
+k8s-check: install ## validate deploy/k8s, and apply it to a real API server where there is one
+	tools/k8s/check.sh
 
 clean: ## remove the environment and the demo's data
 	rm -rf $(VENV) .uv nearfeed-demo

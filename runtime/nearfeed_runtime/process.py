@@ -5,13 +5,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_runtime.health import Checks, health_listener
 
 logger = structlog.get_logger(__name__)
+
+
+_LOOK_SECONDS = 1.0
+
+
+class LoopEndedError(NearfeedError):
+    """A loop that ended by an error; the process cannot do its work without it."""
 
 
 class Loop(NamedTuple):
@@ -24,6 +34,12 @@ class Loop(NamedTuple):
 @contextmanager
 def running(loops: Sequence[Loop]) -> Iterator[threading.Event]:
     """Runs each loop in a thread of its own; on leaving, sets the event and waits for all."""
+    with _started(loops) as (stop, _):
+        yield stop
+
+
+@contextmanager
+def _started(loops: Sequence[Loop]) -> Iterator[tuple[threading.Event, list[threading.Thread]]]:
     stop = threading.Event()
     threads = [
         threading.Thread(target=_guarded, args=(loop, stop), name=loop.name, daemon=True) for loop in loops
@@ -31,7 +47,7 @@ def running(loops: Sequence[Loop]) -> Iterator[threading.Event]:
     for thread in threads:
         thread.start()
     try:
-        yield stop
+        yield stop, threads
     finally:
         stop.set()
         for thread in threads:
@@ -52,12 +68,31 @@ def every(seconds: float, work: Callable[[], object]) -> Callable[[threading.Eve
     return run
 
 
-def run_until_signal(loops: Sequence[Loop]) -> None:
-    """The main of a service without HTTP: runs the loops until SIGTERM or SIGINT."""
-    with running(loops) as stop:
+def run_until_signal(
+    loops: Sequence[Loop], *, health_port: int = 0, checks: Checks = MappingProxyType({})
+) -> None:
+    """The main of a service without an API: runs the loops until SIGTERM or SIGINT.
+
+    What is under way is finished first. Raises LoopEndedError, so that a supervisor starts the process
+    anew, and HealthPortError.
+    """
+    with _started(loops) as (stop, threads):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        stop.wait()
+        with health_listener(health_port, {"loops": partial(_check_alive, threads), **checks}):
+            logger.info("started", loops=[loop.name for loop in loops], health_port=health_port or None)
+            while not stop.wait(_LOOK_SECONDS):
+                _check_alive(threads)
+            logger.info("stopping")
+    logger.info("stopped")
+
+
+def _check_alive(threads: Sequence[threading.Thread]) -> None:
+    ended = [thread.name for thread in threads if not thread.is_alive()]
+    if ended:
+        raise LoopEndedError(
+            f"The loop {ended[0]} has ended by an error; see the log, and start the process anew."
+        )
 
 
 @contextmanager

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
         pattern="(?i)^(debug|info|warning|error)$",
         description="DEBUG, INFO, WARNING or ERROR",
     )
+    health_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="port of `/healthz`, `/readyz` and `/metrics` of a process without an API; 0: none",
+    )
     weights: dict[Kind, Weight] = Field(
         default_factory=lambda: dict(WeightRule().by_kind),
         description="JSON: what each kind of interaction adds to a reading's weight",

@@ -1,15 +1,20 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.events import ItemDeleted
+from nearfeed_contracts.runs import open_run, write_manifest
 from nearfeed_contracts.tables import items
+from nearfeed_indexer.checking import LATEST, find_run
 from nearfeed_indexer.loading import Loader, load_run, load_vectors
 from nearfeed_indexer.opening import open_space
 from nearfeed_runtime.operations import Progress, Said
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 IDS = [f"i{n}" for n in range(7)]
 
 
@@ -105,3 +110,13 @@ def test_going_on_leaves_alone_what_is_there(world: Any, tmp_path: Path) -> None
     before = world.changes("s1")
     load_fully(world, checked)
     assert world.changes("s1") == before
+
+
+def test_latest_is_the_newest_run_of_vectors(world: Any, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no run of vectors"):
+        find_run(LATEST, tmp_path.as_uri())
+    for day, space in ((2, "newest"), (1, "older")):
+        url = world.write_run(tmp_path, space, {"i1": None})
+        manifest = open_run(url).manifest
+        write_manifest(url, manifest.model_copy(update={"created_at": START + timedelta(days=day)}))
+    assert find_run(LATEST, tmp_path.as_uri()).manifest.space == "newest"

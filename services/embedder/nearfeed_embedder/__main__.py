@@ -22,8 +22,9 @@ def main() -> None:
 
 def serve() -> None:
     """Give vectors to new posts until told to stop."""
-    with closing(bootstrap(_settings())) as embedder:
-        run_until_signal(embedder.loops)
+    settings = _settings()
+    with closing(bootstrap(settings)) as embedder:
+        run_until_signal(embedder.loops, health_port=settings.health_port, checks=embedder.checks)
 
 
 def _run_operation(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:

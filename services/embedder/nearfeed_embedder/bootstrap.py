@@ -15,6 +15,7 @@ from nearfeed_embedder.operations import list_trained, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stream import GROUP, Noted, PostEncoder, Publisher, handlers
 from nearfeed_runtime.consume import Consumer
+from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop
 
@@ -26,6 +27,7 @@ class Embedder:
     operations: dict[str, Operation]
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
+    checks: Checks = field(default_factory=dict)
     publisher: Publisher | None = None
     resources: ExitStack = field(default_factory=ExitStack)
 
@@ -49,7 +51,9 @@ def bootstrap(
         if engine is None:
             engine = open_database(settings.database_url)
             resources.callback(engine.dispose)
-        embedder = Embedder(_operations(settings, engine))
+        embedder = Embedder(
+            _operations(settings, engine), checks={"database": partial(database_answers, engine)}
+        )
         if consume:
             if log is None:
                 log = open_log(settings.log_url)

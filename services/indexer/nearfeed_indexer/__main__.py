@@ -22,8 +22,9 @@ def main() -> None:
 
 def serve() -> None:
     """Apply posts and vectors from the log until told to stop."""
-    with closing(bootstrap(_settings())) as indexer:
-        run_until_signal(indexer.loops)
+    settings = _settings()
+    with closing(bootstrap(settings)) as indexer:
+        run_until_signal(indexer.loops, health_port=settings.health_port, checks=indexer.checks)
 
 
 def _run_operation(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:

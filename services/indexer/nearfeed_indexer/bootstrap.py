@@ -17,6 +17,7 @@ from nearfeed_indexer.loading import Loader, load_run
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_indexer.spaces import activate_space, list_spaces, roll_back
 from nearfeed_runtime.consume import Consumer
+from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop
 
@@ -34,6 +35,7 @@ class Indexer:
     operations: dict[str, Operation]
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
+    checks: Checks = field(default_factory=dict)
     resources: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
@@ -63,7 +65,7 @@ def bootstrap(
             store = open_store(settings.vectors_url)
             resources.callback(store.close)
         loader = Loader(engine, store, settings.runs_url, settings.ready_seconds, pump)
-        indexer = Indexer(_operations(loader))
+        indexer = Indexer(_operations(loader), checks={"database": partial(database_answers, engine)})
         if consume:
             if log is None:
                 log = open_log(settings.log_url)

@@ -11,10 +11,11 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
-from nearfeed_contracts.runs import MANIFEST, BrokenRunError, Run, open_run, run_url
+from nearfeed_contracts.runs import MANIFEST, BrokenRunError, Run, list_runs, open_run, run_url
 from nearfeed_runtime.operations import Progress, Step
 
 QUERIES = 50
+LATEST = "latest"
 _SEED = 7
 
 
@@ -36,8 +37,11 @@ class CheckedRun:
 
 
 def find_run(name: str, runs_url: str) -> Run:
-    """Opens a run by URL, path or space name. Raises NotFoundError, BrokenRunError or UnfitRunError."""
-    url = _locate(name, runs_url)
+    """Opens a run by URL, path or space name; `latest` is the newest of `runs_url`.
+
+    Raises NotFoundError, BrokenRunError or UnfitRunError.
+    """
+    url = _newest(runs_url) if name == LATEST else _locate(name, runs_url)
     fs, root = _open_folder(url)
     if not fs.exists(posixpath.join(root, MANIFEST)):
         known = ", ".join(_known_runs(runs_url)) or "none yet"
@@ -46,6 +50,13 @@ def find_run(name: str, runs_url: str) -> Run:
     if run.manifest.kind != "vectors":
         raise UnfitRunError(f"{url} is a run of kind {run.manifest.kind}; only runs of vectors are loaded.")
     return run
+
+
+def _newest(runs_url: str) -> str:
+    runs = [run for run in list_runs(runs_url) if run.manifest.kind == "vectors"]
+    if not runs:
+        raise NotFoundError(f"There is no run of vectors in {runs_url} yet; make one with `train`.")
+    return runs[-1].url
 
 
 def check_run(run: Run) -> Generator[Step, None, CheckedRun]:

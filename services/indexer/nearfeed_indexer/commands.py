@@ -17,7 +17,9 @@ def make_app(run: Runner) -> typer.Typer:
 
     @app.command()
     def load(
-        run_: Annotated[str, typer.Argument(metavar="RUN", help="space name, folder or URL of a run")],
+        run_: Annotated[
+            str, typer.Argument(metavar="RUN", help="space name, folder or URL of a run, or `latest`")
+        ],
         activate: Annotated[bool, typer.Option(help="serve it as soon as it is ready")] = False,
         wait: Annotated[float | None, typer.Option(min=0, help="seconds to wait until it is ready")] = None,
     ) -> None:

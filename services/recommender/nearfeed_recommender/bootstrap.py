@@ -3,7 +3,9 @@
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -12,18 +14,20 @@ from sqlalchemy import Engine
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.topics import INTERACTIONS
-from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.consume import Consumer
+from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop, every
 
@@ -41,6 +45,7 @@ class Recommender:
     consumer_loops: list[Loop]
     pumps: list[Callable[[], int]]
     operations: dict[str, Operation]
+    checks: Checks
     close: Callable[[], None]
 
     @property
@@ -56,10 +61,42 @@ def bootstrap(
     log: EventLog | None = None,
     store: VectorStore | None = None,
 ) -> Recommender:
-    """Wires the recommender; what is not injected is opened by its URL."""
-    engine = engine or open_database(settings.database_url)
-    log = log or open_log(settings.log_url)
-    store = store or open_store(settings.vectors_url)
+    """Wires the recommender; what is not injected is opened by its URL, and closed by `close`."""
+    with ExitStack() as resources:
+        if engine is None:
+            engine = open_database(settings.database_url)
+            resources.callback(engine.dispose)
+        if log is None:
+            log = open_log(settings.log_url)
+            resources.callback(log.close)
+        if store is None:
+            store = _open_store(settings.vectors_url)
+            resources.callback(store.close)
+        service = _wire(settings, engine, log, store)
+        resources.callback(service.consumers[0].close)
+        if isinstance(store, LateStore):
+            service.api_loops.append(Loop("vectors", store.run))
+        return replace(service, close=resources.pop_all().close)
+
+
+def bootstrap_consumer(settings: RecommenderSettings) -> Recommender:
+    """The recommender without a vector store: a consumer searches nothing, and starts where none answers."""
+    return bootstrap(settings, store=open_store("memory://"))
+
+
+def migrate_database(settings: RecommenderSettings) -> None:
+    """Brings the database to the newest schema, as every opening does."""
+    open_database(settings.database_url).dispose()
+
+
+def _open_store(url: str) -> VectorStore:
+    try:
+        return open_store(url)
+    except StoreUnavailableError as error:
+        return LateStore(partial(open_store, url), error)
+
+
+def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
     popularity = Popularity(engine, settings.popular_days)
@@ -94,6 +131,7 @@ def bootstrap(
         ],
         pumps=[relay.run_once, keep_up],
         operations={},
+        checks={"database": partial(database_answers, engine)},
         close=consumer.close,
     )
 

@@ -1,14 +1,20 @@
 """The recommender's own commands: the API and the consumer are two processes of one image."""
 
+import signal
+import sys
+from contextlib import closing
+
+import structlog
 import typer
 
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.bootstrap import bootstrap, bootstrap_consumer, migrate_database
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.process import run_until_signal, running
 from nearfeed_runtime.settings import load_settings
 
+logger = structlog.get_logger(__name__)
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Feed API and event consumer.")
 
 
@@ -17,11 +23,13 @@ def api(host: str | None = None, port: int | None = None) -> None:
     """Serve the HTTP API."""
     settings = load_settings(RecommenderSettings, host=host, port=port)
     configure_logs(settings.log_level)
-    listener = bind(settings)
-    service = bootstrap(settings)
-    with running(service.api_loops):
-        serve(service.app, listener)
-    service.close()
+    # The server ends in order on SIGTERM and raises it again then, which must not cut short the loops.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with closing(bind(settings)) as listener, closing(bootstrap(settings)) as service:
+        with running(service.api_loops):
+            logger.info("started", address="{}:{}".format(*listener.getsockname()[:2]))
+            serve(service.app, listener)
+        logger.info("stopped")
 
 
 @app.command()
@@ -29,6 +37,12 @@ def consume() -> None:
     """Turn events into rows and user vectors."""
     settings = load_settings(RecommenderSettings)
     configure_logs(settings.log_level)
-    service = bootstrap(settings)
-    run_until_signal(service.consumer_loops)
-    service.close()
+    with closing(bootstrap_consumer(settings)) as service:
+        run_until_signal(service.consumer_loops, health_port=settings.health_port, checks=service.checks)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; the other processes do so too when they start."""
+    migrate_database(load_settings(RecommenderSettings))
+    sys.stdout.write("The database has the newest schema.\n")

@@ -24,7 +24,11 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Can it answer?")
 def readyz(context: Context) -> JSONResponse:
-    """503 where SQL or the log does not answer; a missing vector store only degrades the feed."""
+    """503 where SQL does not answer.
+
+    Without the vector store the feed is degraded, and without the log events are refused: an instance
+    that was taken away for either would take the rest with it, so they are told and do not decide.
+    """
 
     def space() -> str | None:
         with reading(context.engine) as connection:
@@ -35,7 +39,7 @@ def readyz(context: Context) -> JSONResponse:
         "log": _answers(lambda: context.log.end_offsets(INTERACTIONS.name)),
         "vectors": _answers(context.store.spaces),
     }
-    ready = checks["database"] and checks["log"]
+    ready = checks["database"]
     body = {"ready": ready, "space": space() if checks["database"] else None, "checks": checks}
     return JSONResponse(body, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
