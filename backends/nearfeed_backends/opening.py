@@ -36,4 +36,4 @@ def open_store(url: str) -> VectorStore:
         if error.name != "pymilvus":
             raise
         raise missing_driver(VECTORS, url, "pymilvus") from None
-    return open_lite(rest) if scheme == "milvus-lite" else open_server(rest)
+    return open_lite(rest) if scheme == "milvus-lite" else open_server(url)
