@@ -5,6 +5,7 @@ keeps a second collection beside it with an HNSW graph, since Milvus 2.3 has one
 """
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pymilvus import DataType, MilvusClient
@@ -36,17 +37,24 @@ def hnsw(m: int, ef_construction: int) -> dict[str, Any]:
 
 
 def create_collection(client: MilvusClient, space: str, dim: int, graph: dict[str, Any] | None) -> str:
-    """Makes and loads the empty collections of a space; returns the name of the exact one.
+    """Makes and loads the collections of a space, as far as they are missing; returns the exact one's name.
 
     `graph` is the index of the second collection; None: there is none, and filters have no index.
     """
     name = collection_name(space)
-    if graph is not None:
-        _create(client, graph_name(name), space, dim, "Bounded")
-        load_collection(client, graph_name(name), graph, _FILTER_INDEXES)
-    # Last, as it is the one that says that the space exists.
-    _create(client, name, space, dim, "Strong" if graph is None else "Bounded")
-    load_collection(client, name, _FLAT, {} if graph is None else _FILTER_INDEXES)
+    if graph is None:
+        _create(client, name, space, dim, "Strong")
+        load_collection(client, name)
+        return name
+    collections = {graph_name(name): graph, name: _FLAT}
+    # The exact one last, as it is the one that says that the space exists.
+    for collection, vector_index in collections.items():
+        if not client.has_collection(collection):
+            _create(client, collection, space, dim, "Bounded")
+        if not client.list_indexes(collection):
+            _add_indexes(client, collection, vector_index, _FILTER_INDEXES)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(client.load_collection, collections))
     return name
 
 
@@ -57,19 +65,10 @@ def drop_collection(client: MilvusClient, collection: str, *, with_graph: bool) 
         client.drop_collection(graph_name(collection))
 
 
-def load_collection(
-    client: MilvusClient,
-    name: str,
-    vector_index: dict[str, Any] = _FLAT,
-    filter_indexes: dict[str, str] | None = None,
-) -> None:
-    """Makes a collection searchable, also one whose making was broken off."""
+def load_collection(client: MilvusClient, name: str) -> None:
+    """Makes an exact collection searchable, also one whose making was broken off."""
     if not client.list_indexes(name):
-        indexes = MilvusClient.prepare_index_params()
-        for field, kind in (filter_indexes or {}).items():
-            indexes.add_index(field, index_type=kind)
-        indexes.add_index("vector", **vector_index)
-        client.create_index(name, indexes, sync=False)
+        _add_indexes(client, name, _FLAT, {})
     client.load_collection(name)
 
 
@@ -95,3 +94,13 @@ def _create(client: MilvusClient, name: str, space: str, dim: int, consistency: 
     schema.add_field("published_at", DataType.INT64)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     client.create_collection(name, schema=schema, consistency_level=consistency, properties={_SPACE: space})
+
+
+def _add_indexes(
+    client: MilvusClient, name: str, vector_index: dict[str, Any], filter_indexes: dict[str, str]
+) -> None:
+    indexes = MilvusClient.prepare_index_params()
+    for field, kind in filter_indexes.items():
+        indexes.add_index(field, index_type=kind)
+    indexes.add_index("vector", **vector_index)
+    client.create_index(name, indexes, sync=False)

@@ -17,7 +17,7 @@ from pymilvus import MilvusClient
 from nearfeed_backends.milvus_collections import graph_name, hnsw
 from nearfeed_backends.url_settings import UrlSettings
 
-# As `Strong` waits for the next time tick, some 400 ms; flushing waits for it, searches do not.
+# `Strong` and, after a write, `Session` wait for a time tick, some 400 ms: flushing does, searches do not.
 READING = {"consistency_level": "Bounded", "retry_times": 0}
 _SEEN_SECONDS = 60
 _LOOK_SECONDS = 10
@@ -91,11 +91,11 @@ def count(client: MilvusClient, collection: str, expression: str, **options: Any
 
 
 def wait_until_seen(client: MilvusClient, collection: str) -> None:
-    """Returns when searches find what was written before the call. Raises grpc.RpcError after a minute."""
+    """Returns when searches find what this process wrote. Raises grpc.RpcError after a minute."""
     until = time.monotonic() + _SEEN_SECONDS
     while True:
         try:
-            count(client, collection, "", consistency_level="Strong", retry_times=0)
+            count(client, collection, "", consistency_level="Session", retry_times=0)
             return
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or time.monotonic() > until:

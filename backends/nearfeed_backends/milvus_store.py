@@ -85,12 +85,14 @@ class MilvusStore:
         """Raises ConflictError for a space that exists with another dimension."""
         with self._catalogue, self._told(space):
             self._refresh()
-            if space not in self._spaces:
+            found = self._spaces[space].dim if space in self._spaces else dim
+            if found != dim:
+                raise ConflictError(f"space {space} has {found} dimensions, not {dim}; choose another name.")
+            # Also for a space that exists on a server, where its making may have been broken off.
+            if self._graph or space not in self._spaces:
                 index = self._graph.index() if self._graph else None
-                self._spaces[space] = self._found(create_collection(self._client, space, dim, index), dim)
-            found = self._spaces[space].dim
-        if found != dim:
-            raise ConflictError(f"space {space} has {found} dimensions, not {dim}; choose another name.")
+                collection = create_collection(self._client, space, dim, index)
+                self._spaces.setdefault(space, self._found(collection, dim))
 
     def drop_space(self, space: str) -> None:
         with self._catalogue, self._told(space):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.vector_servers import milvus_url, opensearch_url
 
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.errors import ConflictError
@@ -19,7 +20,6 @@ from nearfeed_contracts.vector_store import (
     VectorDimensionError,
     VectorStore,
 )
-from tests.vector_servers import milvus_url
 
 DIM = 4
 HOSTILE_IDS = [
@@ -336,3 +336,11 @@ class TestMilvus(ServerContract):
     @classmethod
     def url(cls) -> str:
         return milvus_url()
+
+
+@pytest.mark.server
+class TestOpenSearch(ServerContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        return opensearch_url()
