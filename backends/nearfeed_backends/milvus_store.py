@@ -234,7 +234,8 @@ class MilvusStore:
                 raise _unknown(space) from error
             raise StoreUnavailableError(f"{VECTORS}: Milvus failed ({error.message}).") from error
         except grpc.RpcError as error:
-            raise StoreUnavailableError(f"{VECTORS}: Milvus does not answer ({error}).") from error
+            reason = error.code().name
+            raise StoreUnavailableError(f"{VECTORS}: Milvus does not answer ({reason}).") from error
 
 
 def _unknown(space: str) -> UnknownSpaceError:
