@@ -60,8 +60,13 @@ def test_milvus_lite_answers_as_the_exact_store(store: MilvusStore, steps: list,
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[list[VectorStore]]:
-    # The second one asks its graph wherever a graph can answer at all.
-    urls = [opensearch_url(), opensearch_url("?exact_matches=0"), milvus_url()]
+    # Of each also one that asks its graph wherever a graph can answer at all.
+    urls = [
+        opensearch_url(),
+        opensearch_url("?exact_matches=0"),
+        milvus_url(),
+        milvus_url("?exact_matches=0&exact_share=0"),
+    ]
     stores = [open_store(url) for url in urls]
     yield stores
     for store in stores:
