@@ -30,7 +30,7 @@ class MilvusSettings(UrlSettings):
 
     m: int = Field(16, ge=2, le=2048)
     ef_construction: int = Field(200, ge=8, le=4096)
-    ef: int = Field(256, ge=1, le=32_768)
+    ef: int = Field(512, ge=1, le=32_768)
     exact_matches: int = Field(20_000, ge=0)
     exact_share: float = Field(0.25, ge=0, le=1)
     timeout: float = Field(2.0, gt=0)

@@ -22,9 +22,9 @@ class OpenSearchSettings(UrlSettings):
 
     engine: Literal["lucene", "faiss"] = "lucene"
     m: int = Field(16, ge=2, le=512)
-    ef_construction: int = Field(100, ge=8, le=4096)
-    ef_search: int = Field(256, ge=1, le=MAX_GRAPH_K)
-    exact_matches: int = Field(4_000, ge=0)
+    ef_construction: int = Field(200, ge=8, le=4096)
+    ef_search: int = Field(512, ge=1, le=MAX_GRAPH_K)
+    exact_matches: int = Field(10_000, ge=0)
     shards: int = Field(1, ge=1)
     replicas: int = Field(0, ge=0)
     timeout: float = Field(2.0, gt=0)

@@ -1,4 +1,4 @@
-"""What the query of a URL sets, such as `milvus://host:19530?ef=512`."""
+"""What the query of a URL sets, such as `milvus://host:19530?ef=1024`."""
 
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
