@@ -72,16 +72,18 @@ def load_collection(client: MilvusClient, name: str) -> None:
     client.load_collection(name)
 
 
-def space_collections(client: MilvusClient) -> set[str]:
+def space_collections(client: MilvusClient, **options: Any) -> set[str]:
     """The names of all collections that are spaces."""
     return {
-        name for name in client.list_collections() if name.startswith(_PREFIX) and not name.endswith(_GRAPH)
+        name
+        for name in client.list_collections(**options)
+        if name.startswith(_PREFIX) and not name.endswith(_GRAPH)
     }
 
 
-def space_and_dim(client: MilvusClient, collection: str) -> tuple[str, int]:
+def space_and_dim(client: MilvusClient, collection: str, **options: Any) -> tuple[str, int]:
     """The space and the dimension of a collection."""
-    description = client.describe_collection(collection)
+    description = client.describe_collection(collection, **options)
     [vector] = [field for field in description["fields"] if field["name"] == "vector"]
     return str(description["properties"][_SPACE]), int(vector["params"]["dim"])
 

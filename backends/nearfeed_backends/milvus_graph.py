@@ -10,19 +10,26 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
 from pydantic import Field
 from pymilvus import MilvusClient
 
 from nearfeed_backends.milvus_collections import graph_name, hnsw
 from nearfeed_backends.url_settings import UrlSettings
 
-# `Strong` and, after a write, `Session` wait for a time tick, some 400 ms: flushing does, searches do not.
-READING = {"consistency_level": "Bounded", "retry_times": 0}
 _SEEN_SECONDS = 60
 _LOOK_SECONDS = 10
 # Milvus scans so many rows of a segment without an index one by one.
 _SCANNED_ROWS = 4_000
+
+
+class TriedOnce(float):
+    """A timeout in seconds after which, and after any failure, pymilvus does not try again.
+
+    It tries until the time since the call's start is at least the timeout, which this one always claims.
+    """
+
+    def __le__(self, other: object) -> bool:
+        return True
 
 
 class MilvusSettings(UrlSettings):
@@ -50,6 +57,9 @@ class MilvusGraph:
         self._client = client
         self._settings = settings
         self._looks: dict[str, _Look] = {}
+        self.once = {"timeout": TriedOnce(settings.timeout)}
+        # `Strong` and, after a write, `Session` wait for a time tick, some 400 ms: flushing alone does.
+        self.reading: dict[str, Any] = {"consistency_level": "Bounded", **self.once}
 
     def index(self) -> dict[str, Any]:
         """The index of a new graph."""
@@ -64,21 +74,21 @@ class MilvusGraph:
         rows = self._indexed_rows(collection)
         if rows <= self._settings.exact_matches:
             return False
-        matching = count(self._client, collection, expression, **READING) if expression else rows
+        matching = count(self._client, collection, expression, **self.reading) if expression else rows
         return matching > max(self._settings.exact_matches, self._settings.exact_share * rows)
 
     def _indexed_rows(self, collection: str) -> int:
         """The rows of a space, as of some seconds ago; 0 while its graph is not built."""
         look = self._looks.get(collection)
         if look is None or time.monotonic() - look.at > _LOOK_SECONDS:
-            rows = count(self._client, collection, "", **READING)
+            rows = count(self._client, collection, "", **self.reading)
             look = _Look(time.monotonic(), rows if self._is_built(graph_name(collection)) else 0)
             self._looks[collection] = look
         return look.rows
 
     def _is_built(self, graph: str) -> bool:
-        description = self._client.describe_index(graph, "vector", retry_times=0)
-        segments = self._client.list_loaded_segments(graph, retry_times=0)
+        description = self._client.describe_index(graph, "vector", **self.once)
+        segments = self._client.list_loaded_segments(graph, **self.once)
         without_index = sum(segment.num_rows for segment in segments if not segment.index_name)
         pending = int(description["pending_index_rows"])
         return max(pending, int(without_index)) <= _SCANNED_ROWS
@@ -92,11 +102,4 @@ def count(client: MilvusClient, collection: str, expression: str, **options: Any
 
 def wait_until_seen(client: MilvusClient, collection: str) -> None:
     """Returns when searches find what this process wrote. Raises grpc.RpcError after a minute."""
-    until = time.monotonic() + _SEEN_SECONDS
-    while True:
-        try:
-            count(client, collection, "", consistency_level="Session", retry_times=0)
-            return
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED or time.monotonic() > until:
-                raise
+    count(client, collection, "", consistency_level="Session", timeout=TriedOnce(_SEEN_SECONDS))

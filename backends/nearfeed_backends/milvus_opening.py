@@ -1,6 +1,5 @@
 """Milvus Lite in this process, and Milvus servers: what differs between the two."""
 
-import json
 import logging
 import tempfile
 import threading
@@ -23,7 +22,12 @@ _LITE_FLUSH_ROWS = 256
 # A server seals and indexes by itself in time; this brings the graph of a loaded space sooner.
 _SERVER_FLUSH_ROWS = 50_000
 _CONNECT_SECONDS = 5
-_CALL_SECONDS = 120
+# A restarted server is found again within a second.
+_RECONNECTING = {
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.min_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
 _DEFAULT_PORT = 19530
 
 
@@ -59,7 +63,7 @@ def open_server(url: str) -> MilvusStore:
             db_name=parts.path.strip("/"),
             timeout=_CONNECT_SECONDS,
             dedicated=True,
-            grpc_options=_channel_options(settings.timeout),
+            grpc_options=_RECONNECTING,
         )
     except MilvusException as error:
         raise StoreUnavailableError(
@@ -72,22 +76,6 @@ def open_server(url: str) -> MilvusStore:
         make_lock=nullcontext,
         graph=MilvusGraph(client, settings),
     )
-
-
-def _channel_options(search_seconds: float) -> dict[str, Any]:
-    """Deadlines that hold where pymilvus is told to try once, and a quick return of a restarted server."""
-    service = "milvus.proto.milvus.MilvusService"
-    reading = [{"service": service, "method": method} for method in ("Search", "Query")]
-    deadlines = [
-        {"name": reading, "timeout": f"{search_seconds:.3f}s"},
-        {"name": [{"service": service}], "timeout": f"{_CALL_SECONDS}s"},
-    ]
-    return {
-        "grpc.service_config": json.dumps({"methodConfig": deadlines}),
-        "grpc.initial_reconnect_backoff_ms": 200,
-        "grpc.min_reconnect_backoff_ms": 200,
-        "grpc.max_reconnect_backoff_ms": 1_000,
-    }
 
 
 class _LiteEngine:

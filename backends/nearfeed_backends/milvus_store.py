@@ -22,7 +22,7 @@ from nearfeed_backends.milvus_collections import (
     space_collections,
 )
 from nearfeed_backends.milvus_filters import expression, one_of
-from nearfeed_backends.milvus_graph import READING, MilvusGraph, count, wait_until_seen
+from nearfeed_backends.milvus_graph import MilvusGraph, count, wait_until_seen
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -75,7 +75,8 @@ class MilvusStore:
         self._flush_rows = flush_rows
         self._make_lock = make_lock
         self._graph = graph
-        self._reading: dict[str, Any] = READING if graph else {}
+        self._once: dict[str, Any] = graph.once if graph else {}
+        self._reading: dict[str, Any] = graph.reading if graph else {}
         self._on_close = on_close
         self._catalogue = threading.RLock()
         self._spaces: dict[str, _Space] = {}
@@ -216,11 +217,11 @@ class MilvusStore:
     def _refresh(self) -> None:
         """Makes the catalogue what the server has; other processes may create and drop spaces."""
         known = {found.collection: space for space, found in self._spaces.items()}
-        present = space_collections(self._client)
+        present = space_collections(self._client, **self._once)
         for collection in known.keys() - present:
             del self._spaces[known[collection]]
         for collection in present - known.keys():
-            space, dim = space_and_dim(self._client, collection)
+            space, dim = space_and_dim(self._client, collection, **self._once)
             self._spaces[space] = self._found(collection, dim)
 
     @contextmanager

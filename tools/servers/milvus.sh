@@ -23,9 +23,16 @@ install_() {
 # The package unpacks the server and writes its configuration; the server then takes this Python's place.
 launcher() {
   cat <<'PYTHON'
-import os, sys
+import os, socket, sys
 from milvus import MilvusServerConfig, _initialize_data_files
 
+class Socket(socket.socket):
+    """Binds a port that a killed server has left, as the server itself does."""
+    def bind(self, address):
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        super().bind(address)
+
+socket.socket = Socket
 folder, port, metrics_port = sys.argv[1:]
 config = MilvusServerConfig(data_dir=folder, proxy_port=int(port))
 config.resolve()
