@@ -5,7 +5,17 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("torch", "dgl", "transformers", "pymilvus", "milvus-lite", "fastapi", "sqlalchemy", "numpy")
+LIBRARIES = (
+    "torch",
+    "dgl",
+    "transformers",
+    "pymilvus",
+    "milvus-lite",
+    "opensearch-py",
+    "fastapi",
+    "sqlalchemy",
+    "numpy",
+)
 
 
 def processor() -> str:

@@ -5,21 +5,32 @@ import tempfile
 import threading
 from contextlib import nullcontext
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pymilvus import MilvusClient, MilvusException
 
 from nearfeed_backends.errors import VECTORS, BackendSettingError, missing_driver
 from nearfeed_backends.milvus_collections import load_collection
+from nearfeed_backends.milvus_graph import MilvusGraph, MilvusSettings
 from nearfeed_backends.milvus_lite_folder import check_files, collections_in, damaged, remove_unfinished
 from nearfeed_backends.milvus_store import MilvusStore
+from nearfeed_backends.url_settings import host_and_port, url_settings
 from nearfeed_contracts.vector_store import StoreUnavailableError
 
 # A search reads unflushed rows one by one in Python: 25 microseconds each.
 _LITE_FLUSH_ROWS = 256
-_SERVER_FLUSH_ROWS = 10_000
-_SERVER_TIMEOUT_SECONDS = 5
 # Within one process nothing can be cut off, and the engine answers idle pings by closing the channel.
 _NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
+# A server seals and indexes by itself in time; this brings the graph of a loaded space sooner.
+_SERVER_FLUSH_ROWS = 50_000
+_CONNECT_SECONDS = 5
+# A restarted server is found again within a second.
+_RECONNECTING = {
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.min_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+}
+_DEFAULT_PORT = 19530
 
 
 def open_lite(path: str) -> MilvusStore:
@@ -40,16 +51,33 @@ def open_lite(path: str) -> MilvusStore:
     return MilvusStore(client, flush_rows=_LITE_FLUSH_ROWS, make_lock=threading.Lock, on_close=engine.stop)
 
 
-def open_server(address: str) -> MilvusStore:
-    """A Milvus server at `host:port`. Raises StoreUnavailableError if it does not answer."""
+def open_server(url: str) -> MilvusStore:
+    """A Milvus server by `milvus://HOST:PORT?…`. Raises StoreUnavailableError if it does not answer."""
     _quieten()
+    settings = url_settings(VECTORS, url, MilvusSettings)
+    host, port = host_and_port(VECTORS, url, _DEFAULT_PORT)
+    parts = urlsplit(url)
     try:
-        client = MilvusClient(uri=f"http://{address}", timeout=_SERVER_TIMEOUT_SECONDS)
+        client = MilvusClient(
+            uri=f"{'https' if settings.secure else 'http'}://{host}:{port}",
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            db_name=parts.path.strip("/"),
+            timeout=_CONNECT_SECONDS,
+            dedicated=True,
+            grpc_options=_RECONNECTING,
+        )
     except MilvusException as error:
         raise StoreUnavailableError(
-            f"{VECTORS}: no Milvus answers at {address} ({error.message}); start it, or correct the address."
+            f"{VECTORS}: no Milvus answers at {host}:{port} ({error.message}); "
+            "start it, or correct the address."
         ) from error
-    return MilvusStore(client, flush_rows=_SERVER_FLUSH_ROWS, make_lock=nullcontext)
+    return MilvusStore(
+        client,
+        flush_rows=_SERVER_FLUSH_ROWS,
+        make_lock=nullcontext,
+        graph=MilvusGraph(client, settings),
+    )
 
 
 class _LiteEngine:

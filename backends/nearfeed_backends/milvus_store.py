@@ -1,4 +1,4 @@
-"""The port VectorStore on Milvus: one collection per space, searched exactly by inner product.
+"""The port VectorStore on Milvus: spaces are searched exactly by inner product or, on a server, by a graph.
 
 What differs between Milvus Lite and a server is in `milvus_opening`.
 """
@@ -14,8 +14,15 @@ import numpy as np
 from pymilvus import MilvusClient, MilvusException
 
 from nearfeed_backends.errors import VECTORS
-from nearfeed_backends.milvus_collections import create_collection, space_and_dim, space_collections
+from nearfeed_backends.milvus_collections import (
+    create_collection,
+    drop_collection,
+    graph_name,
+    space_and_dim,
+    space_collections,
+)
 from nearfeed_backends.milvus_filters import expression, one_of
+from nearfeed_backends.milvus_graph import MilvusGraph, count, wait_until_seen
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -29,6 +36,9 @@ from nearfeed_contracts.vector_store import (
 
 MAX_K = 16_384
 _ROWS_PER_CALL = 1_000
+_WRITE_SECONDS = 30
+_FLUSH_SECONDS = 120
+_EXACT = {"metric_type": "IP"}
 _NO_SUCH_COLLECTION = 100
 
 
@@ -46,9 +56,10 @@ class _Space:
 class MilvusStore:
     """VectorStore over a MilvusClient.
 
-    `make_lock` gives the lock that is held during each call on one space. `flush_rows`: what was
-    upserted is durable and found at once, and each flush of Milvus writes a segment; so a flush of
-    fewer new rows than this waits for more.
+    `graph`: the graphs of a server's spaces, in collections beside the exact ones. `make_lock` gives
+    the lock that is held during each call on one space. `flush_rows`: what was upserted is durable at
+    once, and each flush of Milvus writes a segment; so a flush of fewer new rows than this waits for
+    more.
     """
 
     def __init__(
@@ -57,11 +68,15 @@ class MilvusStore:
         *,
         flush_rows: int,
         make_lock: Callable[[], Lock],
+        graph: MilvusGraph | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._flush_rows = flush_rows
         self._make_lock = make_lock
+        self._graph = graph
+        self._once: dict[str, Any] = graph.once if graph else {}
+        self._reading: dict[str, Any] = graph.reading if graph else {}
         self._on_close = on_close
         self._catalogue = threading.RLock()
         self._spaces: dict[str, _Space] = {}
@@ -71,11 +86,14 @@ class MilvusStore:
         """Raises ConflictError for a space that exists with another dimension."""
         with self._catalogue, self._told(space):
             self._refresh()
-            if space not in self._spaces:
-                self._spaces[space] = self._found(create_collection(self._client, space, dim), dim)
-            found = self._spaces[space].dim
-        if found != dim:
-            raise ConflictError(f"space {space} has {found} dimensions, not {dim}; choose another name.")
+            found = self._spaces[space].dim if space in self._spaces else dim
+            if found != dim:
+                raise ConflictError(f"space {space} has {found} dimensions, not {dim}; choose another name.")
+            # Also for a space that exists on a server, where its making may have been broken off.
+            if self._graph or space not in self._spaces:
+                index = self._graph.index() if self._graph else None
+                collection = create_collection(self._client, space, dim, index)
+                self._spaces.setdefault(space, self._found(collection, dim))
 
     def drop_space(self, space: str) -> None:
         with self._catalogue, self._told(space):
@@ -83,7 +101,7 @@ class MilvusStore:
             found = self._spaces.pop(space, None)
             if found is not None:
                 with found.lock:
-                    self._client.drop_collection(found.collection)
+                    drop_collection(self._client, found.collection, with_graph=self._graph is not None)
 
     def spaces(self) -> frozenset[str]:
         with self._catalogue, self._told("all"):
@@ -96,18 +114,25 @@ class MilvusStore:
             latest = {stored.item_id: stored for stored in vectors}
             for rows in _slices(list(latest.values())):
                 found.unflushed += len(rows)
-                self._client.upsert(found.collection, [_row(stored) for stored in rows])
+                data = [_row(stored) for stored in rows]
+                for collection in self._collections(found):
+                    self._client.upsert(collection, data, timeout=_WRITE_SECONDS)
 
     def delete(self, space: str, item_ids: Sequence[str]) -> None:
         with self._using(space) as found:
             for ids in _slices(item_ids):
                 found.unflushed += len(ids)
-                self._client.delete(found.collection, filter=one_of("item_id", ids))
+                for collection in self._collections(found):
+                    self._client.delete(collection, filter=one_of("item_id", ids), timeout=_WRITE_SECONDS)
 
     def flush(self, space: str) -> None:
         with self._using(space) as found:
+            for collection in self._collections(found):
+                if found.unflushed >= self._flush_rows:
+                    self._client.flush(collection, timeout=_FLUSH_SECONDS)
+                if self._graph:
+                    wait_until_seen(self._client, collection)
             if found.unflushed >= self._flush_rows:
-                self._client.flush(found.collection)
                 found.unflushed = 0
 
     def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
@@ -118,14 +143,7 @@ class MilvusStore:
             check_vector(vector, found.dim)
             if k < 1 or where.community_ids == frozenset():
                 return []
-            [hits] = self._client.search(
-                found.collection,
-                [np.asarray(vector, np.float32)],
-                filter=expression(where),
-                limit=k,
-                output_fields=["item_id"],
-                search_params={"metric_type": "IP"},
-            )
+            hits = self._hits(found.collection, vector, k, expression(where))
         return [Hit(hit["item_id"], float(hit["distance"])) for hit in hits]
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
@@ -134,14 +152,13 @@ class MilvusStore:
             for ids in _slices(item_ids):
                 fields = ["item_id", "vector"]
                 rows += self._client.query(
-                    found.collection, filter=one_of("item_id", ids), output_fields=fields
+                    found.collection, filter=one_of("item_id", ids), output_fields=fields, **self._reading
                 )
         return {row["item_id"]: np.asarray(row["vector"], np.float32) for row in rows}
 
     def count(self, space: str) -> int:
         with self._using(space) as found:
-            [row] = self._client.query(found.collection, filter="", output_fields=["count(*)"])
-        return int(row["count(*)"])
+            return count(self._client, found.collection, "", **self._reading)
 
     def close(self) -> None:
         """Lets calls end that have begun; those that follow raise StoreUnavailableError."""
@@ -154,6 +171,32 @@ class MilvusStore:
                     pass
             self._client.close()
             self._on_close()
+
+    def _collections(self, found: _Space) -> list[str]:
+        return [found.collection, graph_name(found.collection)] if self._graph else [found.collection]
+
+    def _hits(self, collection: str, vector: VectorArray, k: int, where: str) -> list[Any]:
+        if self._graph and self._graph.answers(collection, where):
+            params = self._graph.search_params(k)
+            hits = self._ask(graph_name(collection), vector, k, where, params)
+            # At least k posts match wherever the graph is asked, so fewer hits are a loss of the graph's.
+            if len(hits) == k:
+                return hits
+        return self._ask(collection, vector, k, where, _EXACT)
+
+    def _ask(
+        self, collection: str, vector: VectorArray, k: int, where: str, params: dict[str, Any]
+    ) -> list[Any]:
+        [hits] = self._client.search(
+            collection,
+            [np.asarray(vector, np.float32)],
+            filter=where,
+            limit=k,
+            output_fields=["item_id"],
+            search_params=params,
+            **self._reading,
+        )
+        return list(hits)
 
     @contextmanager
     def _using(self, space: str) -> Iterator[_Space]:
@@ -174,11 +217,11 @@ class MilvusStore:
     def _refresh(self) -> None:
         """Makes the catalogue what the server has; other processes may create and drop spaces."""
         known = {found.collection: space for space, found in self._spaces.items()}
-        present = space_collections(self._client)
+        present = space_collections(self._client, **self._once)
         for collection in known.keys() - present:
             del self._spaces[known[collection]]
         for collection in present - known.keys():
-            space, dim = space_and_dim(self._client, collection)
+            space, dim = space_and_dim(self._client, collection, **self._once)
             self._spaces[space] = self._found(collection, dim)
 
     @contextmanager
@@ -192,7 +235,8 @@ class MilvusStore:
                 raise _unknown(space) from error
             raise StoreUnavailableError(f"{VECTORS}: Milvus failed ({error.message}).") from error
         except grpc.RpcError as error:
-            raise StoreUnavailableError(f"{VECTORS}: Milvus does not answer ({error}).") from error
+            reason = error.code().name
+            raise StoreUnavailableError(f"{VECTORS}: Milvus does not answer ({reason}).") from error
 
 
 def _unknown(space: str) -> UnknownSpaceError:

@@ -1,5 +1,7 @@
 """Back ends by URL. A driver is imported only when its scheme is asked for."""
 
+from collections.abc import Callable
+
 from nearfeed_backends.database import open_database
 from nearfeed_backends.errors import LOG, VECTORS, missing_driver, unknown_scheme
 from nearfeed_contracts.event_log import EventLog
@@ -7,7 +9,7 @@ from nearfeed_contracts.vector_store import VectorStore
 
 __all__ = ["open_database", "open_log", "open_store"]
 
-_STORES = ["milvus-lite:///PATH", "milvus://HOST:19530", "memory://"]
+_STORES = ["milvus-lite:///PATH", "milvus://HOST:19530", "opensearch://HOST:9200", "memory://"]
 _LOGS = ["embedded:///PATH", "kafka://HOST:9092"]
 
 
@@ -43,12 +45,38 @@ def open_store(url: str) -> VectorStore:
         from nearfeed_backends.numpy_store import NumpyStore
 
         return NumpyStore()
-    if scheme not in ("milvus-lite", "milvus") or not rest:
+    if scheme not in _OPENERS or not rest:
         raise unknown_scheme(VECTORS, url, _STORES)
+    package, open_ = _OPENERS[scheme]
     try:
-        from nearfeed_backends.milvus_opening import open_lite, open_server
+        return open_(url)
     except ModuleNotFoundError as error:
-        if error.name != "pymilvus":
+        if error.name != package:
             raise
-        raise missing_driver(VECTORS, url, "pymilvus") from None
-    return open_lite(rest) if scheme == "milvus-lite" else open_server(rest)
+        raise missing_driver(VECTORS, url, _DISTRIBUTIONS[package]) from None
+
+
+def _milvus_lite(url: str) -> VectorStore:
+    from nearfeed_backends.milvus_opening import open_lite
+
+    return open_lite(url.partition("://")[2])
+
+
+def _milvus(url: str) -> VectorStore:
+    from nearfeed_backends.milvus_opening import open_server
+
+    return open_server(url)
+
+
+def _opensearch(url: str) -> VectorStore:
+    from nearfeed_backends.opensearch_opening import open_opensearch
+
+    return open_opensearch(url)
+
+
+_DISTRIBUTIONS = {"pymilvus": "pymilvus", "opensearchpy": "opensearch-py"}
+_OPENERS: dict[str, tuple[str, Callable[[str], VectorStore]]] = {
+    "milvus-lite": ("pymilvus", _milvus_lite),
+    "milvus": ("pymilvus", _milvus),
+    "opensearch": ("opensearchpy", _opensearch),
+}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.vector_servers import milvus_url, opensearch_url
 
 from nearfeed_backends.milvus_store import MilvusStore
 from nearfeed_backends.numpy_store import NumpyStore
@@ -54,6 +55,33 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusStore]:
 @given(steps=steps, flush_rows=st.sampled_from([1, 10, 1_000]))
 def test_milvus_lite_answers_as_the_exact_store(store: MilvusStore, steps: list, flush_rows: int) -> None:
     store._flush_rows = flush_rows
+    answers_as_the_exact_store(store, steps)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[VectorStore]]:
+    # Of each also one that asks its graph wherever a graph can answer at all.
+    urls = [
+        opensearch_url(),
+        opensearch_url("?exact_matches=0"),
+        milvus_url(),
+        milvus_url("?exact_matches=0&exact_share=0"),
+    ]
+    stores = [open_store(url) for url in urls]
+    yield stores
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.server
+@settings(max_examples=15, deadline=None)
+@given(steps=steps)
+def test_servers_answer_as_the_exact_store(servers: list[VectorStore], steps: list) -> None:
+    for store in servers:
+        answers_as_the_exact_store(store, steps)
+
+
+def answers_as_the_exact_store(store: VectorStore, steps: list) -> None:
     exact = NumpyStore()
     space = uuid.uuid4().hex
     for each in (store, exact):

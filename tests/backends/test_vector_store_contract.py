@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.vector_servers import milvus_url, opensearch_url
 
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.errors import ConflictError
@@ -233,6 +234,7 @@ class VectorStoreContract:
             assert found(store, space, Filter(exclude_author_ids=one)) == everything - {name}
             assert set(store.fetch(space, [name])) == {name}
         store.delete(space, names[:1])
+        store.flush(space)
         assert found(store, space, EVERYTHING) == everything - {names[0]}
 
     def test_spaces_do_not_meet(self, store: VectorStore, space: str) -> None:
@@ -251,6 +253,7 @@ class VectorStoreContract:
 
     def test_making_a_space_again_leaves_it_as_it_is(self, store: VectorStore, space: str) -> None:
         store.upsert(space, [post("p")])
+        store.flush(space)
         store.create_space(space, DIM)
         assert store.count(space) == 1
         with pytest.raises(ConflictError, match=f"has {DIM} dimensions, not {DIM + 1}"):
@@ -297,3 +300,47 @@ class TestMilvusLite(VectorStoreContract):
         store.close()
         with pytest.raises(StoreUnavailableError, match="closed"):
             store.spaces()
+
+
+class ServerContract(VectorStoreContract):
+    """Subclasses say where the server is."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store(cls, url: str) -> Iterator[VectorStore]:
+        store = open_store(url)
+        yield store
+        store.close()
+        store.close()
+        with pytest.raises(StoreUnavailableError, match="closed"):
+            store.spaces()
+
+    def test_another_process_sees_what_was_flushed(self, store: VectorStore, space: str, url: str) -> None:
+        other = open_store(url)
+        for number in range(5):
+            store.upsert(space, [post(f"p{number}")])
+            store.flush(space)
+            assert found(other, space, EVERYTHING) == {f"p{n}" for n in range(number + 1)}
+            assert other.count(space) == number + 1
+        other.close()
+
+
+@pytest.mark.server
+class TestMilvus(ServerContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        return milvus_url()
+
+
+@pytest.mark.server
+class TestOpenSearch(ServerContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def url(cls) -> str:
+        return opensearch_url()
