@@ -13,7 +13,7 @@ from nearfeed_recommender.bootstrap import bootstrap
 from nearfeed_runtime.sql import reading
 
 GOOD = {"user_id": "u", "item_id": "p1", "kind": "like"}
-AHEAD = (datetime.now(UTC) + timedelta(minutes=6)).isoformat()
+AHEAD = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
 POST = {"community_id": "c0", "author_id": "a", "title": "A title"}
 
 
