@@ -58,7 +58,8 @@ class MilvusGraph:
         self._settings = settings
         self._looks: dict[str, _Look] = {}
         self.once = {"timeout": TriedOnce(settings.timeout)}
-        # `Strong` and, after a write, `Session` wait for a time tick, some 400 ms: flushing alone does.
+        # `Strong` waits for a time tick, some 400 ms, which flushing alone does. `Session` is no way to
+        # wait less: a server of 2.3 answers a deletion with a time that is too early.
         self.reading: dict[str, Any] = {"consistency_level": "Bounded", **self.once}
 
     def index(self) -> dict[str, Any]:
@@ -101,5 +102,5 @@ def count(client: MilvusClient, collection: str, expression: str, **options: Any
 
 
 def wait_until_seen(client: MilvusClient, collection: str) -> None:
-    """Returns when searches find what this process wrote. Raises grpc.RpcError after a minute."""
-    count(client, collection, "", consistency_level="Session", timeout=TriedOnce(_SEEN_SECONDS))
+    """Returns when searches find what was written before. Raises grpc.RpcError after a minute."""
+    count(client, collection, "", consistency_level="Strong", timeout=TriedOnce(_SEEN_SECONDS))
