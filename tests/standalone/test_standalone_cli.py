@@ -1,9 +1,11 @@
 """The command line: what it says, and how it ends."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from nearfeed_standalone.__main__ import main
 
@@ -11,7 +13,21 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def nearfeed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def process_state() -> Iterator[None]:
+    """Undoes what a program sets for its whole process: where logs go, and what ends it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def nearfeed(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    process_state: None,
+) -> Call:
     """Calls the program; returns its exit status, its output and what it said on standard error."""
     monkeypatch.setenv("NEARFEED_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("NEARFEED_VECTORS_URL", "memory://")
