@@ -45,7 +45,7 @@ test: install ## all tests that need no server
 	$(BIN)/pytest -m "not server"
 
 test-servers: install ## the tests that need real servers (make servers)
-	$(BIN)/pytest -m server
+	REQUIRE_SERVERS=1 $(BIN)/pytest -m server
 
 servers: ## install and start the real servers on loopback, without Docker
 	tools/servers/servers.sh start

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.fields import MAX_TAGS, Body, Id, Language, Tag, Title, Url, UtcTime
+from nearfeed_contracts.fields import MAX_TAGS, Body, Id, Language, Tag, Title, Url, UtcTime, Version
 
 Kind = Literal[
     "click", "read", "like", "unlike", "comment", "share", "save", "unsave", "hide", "report", "rating"
@@ -53,7 +53,10 @@ def _decode_vector(value: Any) -> Any:
 
 
 def _check_vector(value: Any) -> VectorArray:
-    vector = np.asarray(_decode_vector(value), dtype=np.float32)
+    try:
+        vector = np.asarray(_decode_vector(value), dtype=np.float32)
+    except TypeError:
+        raise ValueError("must be base64 of float32, or a list of numbers") from None
     if vector.ndim != 1 or not vector.size:
         raise ValueError("must be a flat, non-empty vector")
     if not np.isfinite(vector).all():
@@ -84,7 +87,7 @@ class Item(Event):
 
     type: Literal["item"] = "item"
     item_id: Id
-    version: int = Field(ge=1)
+    version: Version
     community_id: Id
     author_id: Id
     title: Title
@@ -103,7 +106,7 @@ class ItemDeleted(Event):
 
     type: Literal["item_deleted"] = "item_deleted"
     item_id: Id
-    version: int | None = Field(default=None, ge=1)
+    version: Version | None = None
 
 
 class ItemVector(Event):
@@ -115,7 +118,7 @@ class ItemVector(Event):
     type: Literal["item_vector"] = "item_vector"
     space: Id
     item_id: Id
-    version: int = Field(ge=1)
+    version: Version
     community_id: Id
     author_id: Id
     published_at: UtcTime
@@ -167,7 +170,7 @@ class ReaderControlChanged(Event):
     type: Literal["reader_control_changed"] = "reader_control_changed"
     user_id: Id
     control: Control
-    target: Id
+    target: Id | Tag
     active: bool
     changed_at: UtcTime
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 MAX_ID = 128
 MAX_TITLE = 300
@@ -30,7 +30,18 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE)]
 Body = Annotated[str, StringConstraints(max_length=MAX_BODY)]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
 Url = Annotated[str, StringConstraints(max_length=MAX_URL)]
-UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises ValueError where that is before the year 1 or after 9999."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the years 1 to 9999 in UTC") from None
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(in_utc)]
+Version = Annotated[int, Field(ge=1, le=2**62)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -13,11 +13,12 @@ from itertools import groupby
 import orjson
 import structlog
 from prometheus_client import Counter
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import DEAD_SUFFIX, EventLog, Message, Record, Subscription, TopicPartition
-from nearfeed_contracts.events import Event, ItemDeleted, UnreadableEventError, decode
+from nearfeed_contracts.events import Event, ItemDeleted, UnreadableEventError, decode, tell_fault
 from nearfeed_contracts.tables import positions
 from nearfeed_contracts.topics import ITEMS
 from nearfeed_runtime.sql import committed, reading
@@ -190,7 +191,10 @@ def _events_of(message: Message) -> list[Event]:
     if message.value is not None:
         return [decode(message.value)]
     if message.topic == ITEMS.name:
-        return [ItemDeleted(item_id=message.key)]
+        try:
+            return [ItemDeleted(item_id=message.key)]
+        except ValidationError as error:
+            raise UnreadableEventError(f"key: {tell_fault(error)}") from None
     return []
 
 

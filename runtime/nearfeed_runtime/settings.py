@@ -1,10 +1,12 @@
 """The settings that all services share, read from the environment with the prefix NEARFEED_."""
 
+import re
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.events import Kind
@@ -23,7 +25,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="NEARFEED_", extra="ignore", env_ignore_empty=True)
 
     data_dir: Path = Field(default=Path("nearfeed-data"), description="folder of the embedded back ends")
-    vectors_url: str = Field(default="", description="vector store: milvus-lite:///PATH")
+    vectors_url: str = Field(
+        default="",
+        description="vector store: milvus-lite:///PATH, milvus://HOST:19530 or opensearch://HOST:9200",
+    )
     database_url: str = Field(
         default="",
         description="SQL database: sqlite:///PATH or mysql+mysqlconnector://USER:PASSWORD@HOST/NAME",
@@ -76,5 +81,14 @@ def load_settings(model: type[S], **overrides: object) -> S:
         return model(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise SettingsError(f"NEARFEED_{name}: {first['msg']} (it is {first['input']!r}).") from None
+        name = "_".join(str(part) for part in first["loc"][:1])
+        given = "" if _may_be_secret(name) else f" (it is {first['input']!r})"
+        raise SettingsError(f"NEARFEED_{name.upper()}: {first['msg']}{given}.") from None
+    except UnreadableSettingError as error:
+        found = re.search(r'field "(\w+)"', str(error))
+        name = found.group(1).upper() if found else ""
+        raise SettingsError(f"NEARFEED_{name}: it must be JSON, and cannot be read as such.") from None
+
+
+def _may_be_secret(name: str) -> bool:
+    return name in ("api_keys", "secret") or name.endswith("_url")

@@ -38,6 +38,7 @@ def problem_of(answer: Any) -> tuple[int, str]:
         ({**GOOD, "occurred_at": AHEAD}, (422, "occurred_at")),
         ({**GOOD, "occurred_at": "2020-01-01T00:00:00"}, (422, "occurred_at")),
         ({**GOOD, "occurred_at": "yesterday"}, (422, "occurred_at")),
+        ({**GOOD, "occurred_at": "0001-01-01T00:00:00+14:00"}, (422, "occurred_at")),
         ({**GOOD, "value": 3}, (422, "value")),
         ({**GOOD, "kind": "rating"}, (422, "value")),
         ({**GOOD, "kind": "rating", "value": 6}, (422, "value")),
@@ -103,6 +104,8 @@ def test_a_bad_post_names_its_field_and_nothing_is_written(served: Any, change: 
         ("GET", "/v1/feed?user_id=u&published_after=2020-01-01T00:00:00", (422, "published_after")),
         ("GET", "/v1/feed?user_id=u&community_id=a%20b", (422, "community_id.0")),
         ("GET", "/v1/items/nobody", (404, "")),
+        ("PUT", "/v1/items/nobody/", (422, "item_id")),
+        ("DELETE", "/v1/users/u/control/block/x", (404, "")),
         ("GET", "/v1/items/nobody/similar", (404, "")),
         ("DELETE", "/v1/items/nobody", (404, "")),
         ("PUT", "/v1/users/u/communities/nowhere", (404, "")),
@@ -166,6 +169,9 @@ def test_erasure_removes_what_the_api_keeps_and_own_posts(served: Any) -> None:
     assert served.client.delete("/v1/users/u").status_code == 202
     served.settle()
     assert served.client.get("/v1/items/mine").status_code == 404
+    with reading(served.engine) as connection:
+        kept = connection.execute(select(items.c.author_id, items.c.title).where(items.c.item_id == "mine"))
+        assert kept.one() == ("", "")
     assert served.client.get("/v1/users/u/vector").json()["readings"] == []
     served.put_post("other", author_id="v")
     assert served.client.delete("/v1/users/v?posts=anonymise").status_code == 202

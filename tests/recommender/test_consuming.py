@@ -168,11 +168,21 @@ def test_what_cannot_be_read_goes_to_the_dead_topic_and_stops_nobody(served: Any
         [
             Record("interactions", "u", b"{broken"),
             Record("interactions", "u", b'{"type":"interaction","user_id":"u","item_id":"p1","kind":"kick"}'),
+            Record(
+                "interactions",
+                "u",
+                b'{"type":"interaction","user_id":"u","item_id":"p1","kind":"read",'
+                b'"occurred_at":"0001-01-01T00:00:00+14:00"}',
+            ),
+            Record("interactions", "u", b'{"type":"item_vector","space":"s","item_id":"p","vector":{"a":1}}'),
+            Record(
+                "interactions", "u", b'{"type":"item_deleted","item_id":"p","version":9223372036854775808}'
+            ),
             record_of(Interaction(user_id="dead", item_id="p1", kind="read")),
         ]
     )
     served.settle()
-    assert served.log.end_offsets("interactions.dead") == {0: 2}
+    assert served.log.end_offsets("interactions.dead") == {0: 5}
     with reading(served.engine) as connection:
         assert stored_vector(connection, "s1", "dead") is not None
 

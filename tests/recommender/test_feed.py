@@ -116,6 +116,7 @@ def test_own_posts_and_blocked_authors_are_never_shown(served: Any) -> None:
     served.client.put("/v1/users/u/controls/block/foe")
     served.client.put("/v1/users/u/controls/mute/politics")
     assert not {"theirs", "tagged"} & set(whole_feed(served, "u", [9]))
+    assert served.client.put("/v1/users/u/controls/mute/Sci Fi").status_code == 204
     served.client.delete("/v1/users/u/controls/block/foe")
     assert "theirs" in whole_feed(served, "u", [9])
 

@@ -1,6 +1,6 @@
 """What models are trained on: posts, and readings with the weights that are served."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,6 @@ class Dataset:
     versions: NDArray[np.int64]
     readings: Readings
     half_life_days: float
-
-    def with_readings(self, rows: NDArray[np.bool_]) -> "Dataset":
-        return replace(self, readings=self.readings.take(rows))
 
 
 def text_of(title: str, body: str) -> str:

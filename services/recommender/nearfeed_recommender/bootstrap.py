@@ -1,9 +1,10 @@
 """Settings in, wired recommender out; every part may be injected."""
 
+import os
 import secrets
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
-_UPKEEP_SECONDS = 0.2
+_UPKEEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,5 +147,7 @@ def load_secret(settings: RecommenderSettings) -> bytes:
         fresh = path.with_suffix(f".{secrets.token_hex(4)}")
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_hex(32))
-        fresh.replace(path)
+        with suppress(FileExistsError):
+            os.link(fresh, path)  # the first of several processes wins
+        fresh.unlink()
     return path.read_text().encode()

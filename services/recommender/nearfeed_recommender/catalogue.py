@@ -81,7 +81,7 @@ def put_items(
 
 
 def delete_item(transaction: Connection, item_id: str) -> None:
-    """Takes a post down from this transaction on; a second time is no error.
+    """Takes a post down from this transaction on, and blanks its text; a second time is no error.
 
     Raises UnknownItemError where there never was one.
     """
@@ -91,8 +91,21 @@ def delete_item(transaction: Connection, item_id: str) -> None:
     if row.deleted:
         return
     version = row.version + 1
-    transaction.execute(update(items).where(items.c.item_id == item_id).values(deleted=True, version=version))
+    transaction.execute(
+        update(items).where(items.c.item_id == item_id).values(version=version, **_TAKEN_DOWN)
+    )
     put_outbox(transaction, [ItemDeleted(item_id=item_id, version=version)])
+
+
+_TAKEN_DOWN = {
+    "deleted": True,
+    "author_id": "",
+    "title": "",
+    "body": "",
+    "tags": "[]",
+    "language": None,
+    "url": None,
+}
 
 
 def put_communities(transaction: Connection, ids: Iterable[str]) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Connection, Engine, Row, delete, insert, select
-from sqlalchemy.exc import DBAPIError
 
-from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.events import Event
 from nearfeed_contracts.tables import outbox
@@ -54,7 +52,7 @@ class Relay:
         while not stop.is_set():
             try:
                 moved = self.run_once()
-            except (BackendUnavailableError, DBAPIError) as error:
+            except Exception as error:
                 logger.warning("relay waits", error=str(error))
                 stop.wait(_RETRY_SECONDS)
                 continue

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
+from nearfeed_runtime.sql import upsert
 
 _SIGNATURE_BYTES = 16
 
@@ -55,14 +56,8 @@ def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> 
     """Stores a ranking, and removes those whose time is over."""
     now = now_micros()
     transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now - ttl_micros))
-    transaction.execute(
-        insert(feed_pages).values(
-            request_id=ranking.request_id,
-            user_id=ranking.user_id,
-            created_at=now,
-            page=_encode(ranking),
-        )
-    )
+    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": now}
+    upsert(transaction, feed_pages, [{**row, "page": _encode(ranking)}])
 
 
 def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ranking:

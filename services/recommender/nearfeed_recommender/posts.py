@@ -106,6 +106,7 @@ def latest_posts(connection: Connection, audience: Audience, limit: int) -> list
         query = query.where(items.c.community_id.in_(where.community_ids))
     if where.published_after is not None:
         query = query.where(items.c.published_at >= where.published_after)
+    query = query.where(items.c.author_id.not_in(where.exclude_author_ids))
     query = query.order_by(items.c.published_at.desc(), items.c.item_id).limit(limit + len(audience.seen))
     return [post.id for post, at in _posts(connection, query) if audience.allows(post, at)][:limit]
 

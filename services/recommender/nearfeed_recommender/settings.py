@@ -1,8 +1,12 @@
 """The recommender's settings."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from nearfeed_runtime.settings import Settings
+
+Scope = Literal["feed", "events", "items", "admin"]
 
 
 class RecommenderSettings(Settings):
@@ -10,12 +14,13 @@ class RecommenderSettings(Settings):
 
     host: str = Field(default="127.0.0.1", description="address that the API binds to")
     port: int = Field(default=8080, ge=0, le=65535, description="port of the API")
-    api_keys: dict[str, list[str]] = Field(
+    api_keys: dict[str, list[Scope]] = Field(
         default_factory=dict,
         description='JSON: {"key": ["feed", "events", "items", "admin"]}; needed for any bind but loopback',
     )
     secret: str = Field(
-        default="", description="key that signs cursors; empty: one is kept in the data folder"
+        default="",
+        description="signs cursors, keys hashes of erased readers: keep it; empty: a file in the data folder",
     )
     feed_depth: int = Field(default=500, ge=1, le=5_000, description="posts that a first page ranks")
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")

@@ -31,13 +31,29 @@ class Flow:
     in_loops: bool = False
 
     def settle(self) -> Iterator[Step]:
-        """Ends when nothing is on its way any more."""
-        yield from self._watched() if self.in_loops else self._drained()
+        """Ends when nothing is on its way any more, or nothing has moved for a while."""
+        most = left = self.pending()
+        moved_at = time.monotonic()
+        while self._advance() or left:
+            before, left = left, self.pending()
+            most = max(most, left)
+            if left != before:
+                moved_at = time.monotonic()
+            if most:
+                yield Progress(STAGE, most - left, most)
+            if time.monotonic() > moved_at + _PATIENCE_SECONDS:
+                yield Said(f"{left:,} events are still to be taken in; other processes go on with them.")
+                return
 
     def pump_or_rest(self) -> None:
         """Brings everything a step further, or lets the loops do so."""
-        if self.in_loops or not self.pump():
+        self._advance()
+
+    def _advance(self) -> int:
+        moved = 0 if self.in_loops else self.pump()
+        if not moved:
             time.sleep(_LOOK_SECONDS)
+        return moved
 
     def pump(self) -> int:
         """One round of everything; returns how much was moved."""
@@ -50,27 +66,3 @@ class Flow:
         with reading(self.engine) as connection:
             waiting = connection.scalar(select(func.count()).select_from(outbox)) or 0
         return waiting + sum(consumer.lag() for consumer in self.consumers)
-
-    def _drained(self) -> Iterator[Step]:
-        at_first = most = self.pending()
-        while self.pump():
-            left = self.pending()
-            most = max(most, left)
-            yield Progress(STAGE, most - left, most)
-        if at_first:
-            yield Progress(STAGE, most, most)
-
-    def _watched(self) -> Iterator[Step]:
-        most = left = self.pending()
-        moved_at = time.monotonic()
-        while left:
-            yield Progress(STAGE, most - left, most)
-            if time.monotonic() > moved_at + _PATIENCE_SECONDS:
-                yield Said(f"{left:,} events are still to be taken in; the server goes on with them.")
-                return
-            time.sleep(_LOOK_SECONDS)
-            before, left = left, self.pending()
-            most = max(most, left)
-            moved_at = time.monotonic() if left != before else moved_at
-        if most:
-            yield Progress(STAGE, most, most)

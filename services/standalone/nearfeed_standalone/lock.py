@@ -120,7 +120,7 @@ def read_owner(path: Path) -> Owner | None:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         names = {entry.name for entry in path.iterdir()}
     except OSError as error:
         raise _unusable(path, error) from None

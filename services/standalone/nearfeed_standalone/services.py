@@ -21,7 +21,7 @@ from nearfeed_recommender import bootstrap as recommending
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Operation, Step
-from nearfeed_runtime.process import Loop, running
+from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.flow import Flow
 from nearfeed_standalone.importing.operation import Importer
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 IMPORTS = "imports"
+_LOG_UPKEEP_SECONDS = 3_600.0
 _EMBEDDER_NEEDS = ("torch", "dgl", "transformers")
 
 
@@ -107,6 +108,7 @@ def _with_recommender(settings: RecommenderSettings, resources: ExitStack) -> Se
     flow = Flow(back_ends["engine"], pumps=list(recommender.pumps))
     services = Services(settings, back_ends, flow, recommender.app)
     _add(services, recommender)
+    services.loops.append(Loop("log-upkeep", every(_LOG_UPKEEP_SECONDS, back_ends["log"].maintain)))
     return services
 
 

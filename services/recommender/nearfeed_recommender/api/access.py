@@ -3,14 +3,14 @@
 import hmac
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.settings import Scope
 
-Scope = Literal["feed", "events", "items", "admin"]
 _bearer = HTTPBearer(auto_error=False, description="an API key")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="an API key")
 

@@ -25,7 +25,7 @@ from nearfeed_recommender.similar import similar_posts
 from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1", tags=["posts"])
-ItemId = Annotated[Id, Path(description="the post")]
+ItemId = Annotated[Id, Path(description="the post", pattern="[^/]$")]
 CommunityId = Annotated[Id, Path(description="the community")]
 
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 import structlog
 from prometheus_client import Histogram
@@ -43,4 +43,10 @@ class Observed:
             finally:
                 route = getattr(scope.get("route"), "path", "none")
                 seconds = time.perf_counter() - started
-                LATENCY.labels(scope["method"], route, str(status)).observe(seconds)
+                LATENCY.labels(_method(scope), route, str(status)).observe(seconds)
+
+
+def _method(scope: Scope) -> str:
+    """A client may send any word, and each would be a time series of its own."""
+    method = str(scope["method"])
+    return method if method in HTTPMethod.__members__ else "other"

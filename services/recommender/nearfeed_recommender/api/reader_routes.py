@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
 from nearfeed_contracts.events import Control
-from nearfeed_contracts.fields import Id, now_micros
+from nearfeed_contracts.fields import Id, Tag, now_micros
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.erasure import OwnPosts, erase_user
 from nearfeed_recommender.feed import active_space_of
@@ -20,7 +20,9 @@ from nearfeed_runtime.sql import committed, reading
 router = APIRouter(prefix="/v1/users", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]
 CommunityId = Annotated[Id, Path(description="the community")]
-Target = Annotated[Id, Path(description="an author (block, mute, follow), a tag (mute) or a post (less)")]
+Target = Annotated[
+    Id | Tag, Path(description="an author (block, mute, follow), a tag (mute) or a post (less)")
+]
 _NO_CONTENT = HTTPStatus.NO_CONTENT
 
 
@@ -42,7 +44,7 @@ class ReaderVectorOut(BaseModel):
 
 
 @router.put(
-    "/{user_id:path}/communities/{community_id:path}",
+    "/{user_id}/communities/{community_id:path}",
     summary="Join a community",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
@@ -57,7 +59,7 @@ def join(context: Context, user_id: UserId, community_id: CommunityId) -> Respon
 
 
 @router.delete(
-    "/{user_id:path}/communities/{community_id:path}",
+    "/{user_id}/communities/{community_id:path}",
     summary="Leave a community",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
@@ -69,7 +71,7 @@ def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Respo
 
 
 @router.put(
-    "/{user_id:path}/controls/{control}/{target:path}",
+    "/{user_id}/controls/{control}/{target:path}",
     summary="Set a control",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
@@ -80,7 +82,7 @@ def put_control(context: Context, user_id: UserId, control: Control, target: Tar
 
 
 @router.delete(
-    "/{user_id:path}/controls/{control}/{target:path}",
+    "/{user_id}/controls/{control}/{target:path}",
     summary="Lift a control",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
@@ -89,9 +91,7 @@ def delete_control(context: Context, user_id: UserId, control: Control, target: 
     return _control(context, user_id, control, target, active=False)
 
 
-@router.get(
-    "/{user_id:path}/vector", summary="What is behind a feed", dependencies=[Depends(require("feed"))]
-)
+@router.get("/{user_id}/vector", summary="What is behind a feed", dependencies=[Depends(require("feed"))])
 def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
     with reading(context.engine) as connection:
         space = active_space_of(connection)
@@ -114,7 +114,21 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
 
 
 @router.delete(
-    "/{user_id:path}",
+    "",
+    summary="Erase a reader whose id holds a slash",
+    status_code=HTTPStatus.ACCEPTED,
+    dependencies=[Depends(require("admin"))],
+)
+def erase_by_query(
+    context: Context,
+    user_id: Annotated[Id, Query(description="the reader")],
+    posts: Annotated[OwnPosts, Query(description="what becomes of the reader's own posts")] = "delete",
+) -> Response:
+    return erase(context, user_id, posts)
+
+
+@router.delete(
+    "/{user_id}",
     summary="Erase a reader",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(require("admin"))],

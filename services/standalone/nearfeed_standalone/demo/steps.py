@@ -1,6 +1,7 @@
 """The demo's steps; each looks at what is there, and does what is missing."""
 
 import shlex
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +41,7 @@ def run_demo(choices: Choices, console: Console) -> None:
     with ExitStack() as resources:
         folder = resources.enter_context(hold(choices.data_dir))
         if choices.serve:
-            listener = resources.enter_context(listening(choices.data_dir, None, choices.port))
+            listener = resources.enter_context(listening(choices.data_dir, "127.0.0.1", choices.port))
         if choices.fresh:
             folder.empty()
         services = resources.enter_context(open_services(choices.data_dir))
@@ -93,7 +94,7 @@ def ensure_active(services: Services, run: Run, console: Console) -> None:
 
 
 def _command(data_dir: Path) -> str:
-    return shlex.join(["nearfeed", "--data-dir", str(data_dir)])
+    return shlex.join([sys.argv[0], "--data-dir", str(data_dir)])
 
 
 def headline(console: Console, number: int, text: str) -> None:

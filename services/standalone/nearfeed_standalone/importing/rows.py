@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nearfeed_contracts.events import Interaction
-from nearfeed_contracts.fields import MAX_TAGS, Id, Tag
+from nearfeed_contracts.fields import MAX_TAGS, Id, Tag, in_utc
 from nearfeed_recommender.catalogue import ItemDraft
 
 MOST_AHEAD = timedelta(minutes=5)
@@ -43,9 +43,10 @@ def _number_of(text: str) -> str | float:
 
 
 def _not_ahead(moment: datetime) -> datetime:
-    if moment > datetime.now(UTC) + MOST_AHEAD:
+    utc = in_utc(moment)
+    if utc > datetime.now(UTC) + MOST_AHEAD:
         raise ValueError(f"{moment.isoformat()} is more than five minutes ahead")
-    return moment.astimezone(UTC)
+    return utc
 
 
 def _tags_of(value: Any) -> Any:
