@@ -53,8 +53,9 @@ servers: ## install and start the real servers on loopback, without Docker
 servers-stop: ## end them
 	tools/servers/servers.sh stop
 
-bench: install ## measure and write CSV files under benchmarks/results
+bench: install ## measure, and write benchmarks/results and the figures in the README
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.report
 
 COMPILE = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 pyproject.toml
 lock: uv ## renew requirements/*.txt from pyproject.toml

@@ -28,9 +28,17 @@ def prepared(data_dir: Path) -> Iterator[Row]:
     yield "load and activate", seconds, "s"
     yield "load and activate: rate", run.rows["vectors"] / seconds, "vectors/s"
     yield "load and activate: peak memory", mebibytes, "MiB"
+    yield "evaluated readers", run.metrics["readers"], ""
     for model, metrics in run.metrics["models"].items():
-        for name, interval in metrics.items():
-            yield f"{model}: {name}", interval["mean"], ""
+        yield from _intervals(model, metrics)
+    for baseline, metrics in run.metrics["gains"].items():
+        yield from _intervals(f"gain over {baseline}", metrics)
+
+
+def _intervals(name: str, metrics: dict[str, dict[str, float]]) -> Iterator[Row]:
+    for metric, interval in metrics.items():
+        for bound, value in interval.items():
+            yield f"{name}: {metric} {bound}", value, ""
 
 
 def _run(data_dir: Path, *arguments: str) -> tuple[float, float]:

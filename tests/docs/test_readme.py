@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.report import BEGIN, END, figures
+
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_recommender.settings import RecommenderSettings
@@ -48,3 +50,8 @@ def test_the_table_of_settings_is_complete_and_true() -> None:
     text = README.read_text()
     table = text.split("<!-- settings:begin -->\n")[1].split("<!-- settings:end -->")[0]
     assert table == "\n".join(rows()) + "\n"
+
+
+def test_the_figures_are_those_that_were_measured() -> None:
+    text = README.read_text()
+    assert text.split(BEGIN)[1].split(END)[0] == figures()
