@@ -104,7 +104,9 @@ def show(steps: Iterator[Step], console: Console | None = None) -> None:
 
 
 def _table(listed: Listed) -> Table:
-    table = Table(*listed.columns)
+    table = Table()
+    for column in listed.columns:
+        table.add_column(column, overflow="fold")
     for row in listed.rows:
         table.add_row(*row)
     return table
