@@ -1,6 +1,6 @@
 """Measures the embedded main path on the demo's data and writes benchmarks/results/embedded.csv.
 
-python -m benchmarks [--data-dir DIR]
+python -m benchmarks [--data-dir DIR] [--serving-only]
 """
 
 import argparse
@@ -22,9 +22,13 @@ RESULTS = Path(__file__).parent / "results" / "embedded.csv"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, help="an empty or new folder for the data")
-    data_dir = parser.parse_args().data_dir or Path(tempfile.mkdtemp(prefix="nearfeed-bench-"))
+    parser.add_argument(
+        "--serving-only", action="store_true", help="a folder of an earlier run; other rows stay as they are"
+    )
+    choices = parser.parse_args()
+    data_dir = choices.data_dir or Path(tempfile.mkdtemp(prefix="nearfeed-bench-"))
     rows = []
-    for row in measure(data_dir):
+    for row in measure_serving(data_dir) if choices.serving_only else measure(data_dir):
         sys.stdout.write(f"{row[0]:<40} {row[1]:>12.2f} {row[2]}\n")
         sys.stdout.flush()
         rows.append(row)
@@ -34,6 +38,11 @@ def main() -> None:
 def measure(data_dir: Path) -> Iterator[Row]:
     """All measures, in the order of the flow."""
     yield from prepared(data_dir)
+    yield from measure_serving(data_dir)
+
+
+def measure_serving(data_dir: Path) -> Iterator[Row]:
+    """What a running server does, on a folder with an active space."""
     with served(data_dir) as client:
         yield from feed_latency(client)
         yield from event_to_feed(client)
@@ -41,13 +50,18 @@ def measure(data_dir: Path) -> Iterator[Row]:
 
 
 def write(rows: list[Row]) -> None:
+    """Puts rows into the CSV in place of those of the same measures."""
     machine = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **description()}
-    RESULTS.parent.mkdir(exist_ok=True)
+    fresh = {
+        name: {"measure": name, "value": f"{value:.4g}", "unit": unit, **machine}
+        for name, value, unit in rows
+    }
+    with RESULTS.open(newline="") as file:
+        merged = {row["measure"]: row for row in csv.DictReader(file)} | fresh
     with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["measure", "value", "unit", *machine])
         writer.writeheader()
-        for measure_name, value, unit in rows:
-            writer.writerow({"measure": measure_name, "value": f"{value:.4g}", "unit": unit, **machine})
+        writer.writerows(merged.values())
     sys.stdout.write(f"Written: {RESULTS}\n")
 
 
