@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import active_space, item_contexts
+from nearfeed_contracts.tables import active_space_name, item_contexts
 from nearfeed_contracts.vector_store import Filter, StoreUnavailableError, UnknownSpaceError, VectorStore
 from nearfeed_recommender.blending import interleave, reserve_places
 from nearfeed_recommender.pages import (
@@ -110,7 +110,7 @@ def next_page(sources: FeedSources, user_id: str, cursor: str, limit: int) -> Fe
 
 def active_space_of(connection: Connection) -> str | None:
     """The space that is served; None before the first activation."""
-    return connection.scalar(select(active_space.c.space).where(active_space.c.slot == 1))
+    return connection.scalar(select(active_space_name()))
 
 
 def _profile_of(
