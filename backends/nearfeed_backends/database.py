@@ -1,6 +1,7 @@
 """SQL engines by URL, each brought to the newest schema when it is opened."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nearfeed_contracts.tables import READ_ONLY_OPTION
 BUSY_TIMEOUT_SECONDS = 10
 _THREADS = 64
 _FORMS = ["sqlite:////PATH", "mysql+mysqlconnector://USER:PASSWORD@HOST/DATABASE"]
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")
 _REMEDIES = {
     "file is not a database": "name another file, for this one holds something else",
     "malformed": "restore the file from a backup, or name another",
@@ -89,8 +90,22 @@ def _make_folder(file: Path) -> None:
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:
     # The driver's own transactions are switched off, so that _begin chooses how one begins.
     connection.isolation_level = None
+    _enter_wal(connection)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    # Where another connection writes, SQLite refuses the switch at once, whatever the busy timeout is.
+    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.01)
 
 
 def _begin(connection: Connection) -> None:

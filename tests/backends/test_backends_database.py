@@ -1,3 +1,4 @@
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_several_may_open_a_new_database_at_once(file: Path) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(open_and_count, range(4))) == {len(metadata.tables) + 1}
+
+
+def test_a_new_database_waits_for_the_one_that_writes_to_it(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.execute, ["COMMIT"])
+    release.start()
+    open_database(f"sqlite:///{file}").dispose()
+    release.join()
+    other.close()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(engine: Engine, file: Path) -> None:
