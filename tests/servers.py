@@ -28,11 +28,13 @@ def server_port(name: str, setting: str, default: int) -> int:
     return port
 
 
-def kafka_url(partitions: int = 4) -> str:
+def kafka_url(partitions: int = 4, prefix: str = "") -> str:
     """Kafka with a group protocol that notices a dead member after six seconds."""
     port = server_port("Kafka", "NEARFEED_KAFKA_PORT", 19092)
     timing = "session_timeout_ms=6000&heartbeat_interval_ms=1000"
-    return f"kafka://127.0.0.1:{port}?partitions={partitions}&{timing}"
+    return f"kafka://127.0.0.1:{port}?partitions={partitions}&{timing}" + (
+        f"&prefix={prefix}" if prefix else ""
+    )
 
 
 @contextmanager

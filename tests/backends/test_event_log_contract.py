@@ -15,6 +15,7 @@ from nearfeed_backends.opening import open_log
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import EventLog, Message, Record, Subscription, TopicPartition
 from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.topics import INTERACTIONS
 from servers import kafka_url
 
 
@@ -201,3 +202,16 @@ class TestKafkaLog(EventLogContract):
         log = open_log(kafka_url())
         yield log
         log.close()
+
+
+@pytest.mark.server
+class TestKafkaLogWithPrefix(EventLogContract):
+    @pytest.fixture
+    def log(self) -> Iterator[EventLog]:
+        log = open_log(kafka_url(prefix=f"app-{uuid.uuid4().hex}."))
+        yield log
+        log.close()
+
+    @pytest.fixture
+    def topic(self) -> str:
+        return INTERACTIONS.name
