@@ -59,5 +59,6 @@ def _told(readings: Readings, by_time: TimeSplit) -> tuple[str, ...]:
         f"({share:.0%}) lie before it.",
         f"{len(by_time.held_out)} readers are described by what they read before the cut and the first half "
         "of what they read after it, and scored on the second half.",
-        f"Masked: what a reader is described by. All of {ranked} posts are ranked.",
+        f"Masked: what a reader is described by. All other of {ranked} posts are ranked, "
+        + ("new ones too." if by_time.with_new else "which are those that were read before the cut."),
     )

@@ -41,27 +41,29 @@ def rank(
     scorer: Scorer,
     split: Split,
     *,
-    readers: Rows | None = None,
     among: NDArray[np.bool_] | None = None,
+    wanted: NDArray[np.bool_] | None = None,
     cutoffs: tuple[int, ...] = CUTOFFS,
 ) -> Ranking:
-    """Ranks the candidates that are not masked, for every reader with a target or those of `readers`.
+    """Ranks the candidates that are not masked, for every reader with a target among them.
 
-    With `among` (items) only those candidates are ranked and counted as targets; readers without
-    such a target are left out. Readers are scored in parts, so that memory stays bounded.
+    With `among` (items) only those candidates are ranked; with `wanted` (items) all are, but only those
+    are targets. Readers are scored in parts, so that memory stays bounded.
     """
     candidates = split.candidates if among is None else split.candidates & among
-    readers = split.readers if readers is None else readers
-    targets = split.targets[readers]
-    relevant = np.asarray(targets @ candidates.astype(np.float32)).astype(np.intp)
-    readers, relevant = readers[relevant > 0], relevant[relevant > 0]
+    looked_for = candidates if wanted is None else candidates & wanted
+    targets = split.targets.multiply(looked_for[None, :]).tocsr()
+    targets.eliminate_zeros()
+    readers = np.flatnonzero(np.diff(targets.indptr))
+    relevant = np.diff(targets.indptr)[readers].astype(np.intp)
     depth = min(max(cutoffs), split.n_items)
     ranked = np.empty((len(readers), depth), np.intp)
     hits = np.empty((len(readers), depth), np.bool_)
     step = max(1, _CELLS_AT_ONCE // split.n_items)
     for start in range(0, len(readers), step):
         part = slice(start, start + step)
-        ranked[part], hits[part] = _rank_part(scorer, split, readers[part], candidates, depth)
+        ranked[part] = _rank_part(scorer, split, readers[part], candidates, depth)
+        hits[part] = metrics.hits_of(ranked[part], targets[readers[part]].toarray() > 0)
     return Ranking(
         readers,
         ranked,
@@ -73,12 +75,11 @@ def rank(
 
 def _rank_part(
     scorer: Scorer, split: Split, readers: Rows, candidates: NDArray[np.bool_], depth: int
-) -> tuple[Rows, NDArray[np.bool_]]:
+) -> Rows:
     scores = np.array(scorer(readers), dtype=np.float32)
     scores[:, ~candidates] = -np.inf
     scores[split.masked[readers].nonzero()] = -np.inf
-    ranked = metrics.top_k(scores, depth)
-    return ranked, metrics.hits_of(ranked, split.targets[readers].toarray() > 0)
+    return metrics.top_k(scores, depth)
 
 
 def _values(
