@@ -23,7 +23,7 @@ _HEADINGS = {
 }
 _PAIRS = (("recall", "ndcg"), ("hit_rate", "mrr"), (COVERAGE, "novelty"), ("popularity_share", "new_share"))
 _ACCURACY = ("recall", "ndcg")
-_VERDICTS = {1: "better", -1: "worse", 0: "not told apart"}
+_QUALITY = {"recall", "ndcg", "hit_rate", "mrr"}
 COLUMNS = (
     "model", "slice", "readers", "metric", "k", "mean", "low", "high",
     "reference", "gain", "gain_low", "gain_high", "verdict",
@@ -37,7 +37,7 @@ def tables_of(lines: Sequence[Line], reference: str) -> Iterator[Listed]:
     for pair in _PAIRS:
         columns = [(name, k) for name in pair for k in CUTOFFS]
         yield Listed(
-            ("model", *(f"{_HEADINGS[name]} @{k}" for name, k in columns)),
+            ("model", *(f"{_HEADINGS[name]}\n@{k}" for name, k in columns)),
             tuple((model, *(_mean(at[model, ALL, name, k]) for name, k in columns)) for model in models),
         )
     yield Listed(
@@ -48,7 +48,7 @@ def tables_of(lines: Sequence[Line], reference: str) -> Iterator[Listed]:
         yield Listed(
             (f"gain over {reference} at {K}", *(_HEADINGS[name] for name in _ACCURACY)),
             tuple(
-                (model, *(_gain(at[model, ALL, name, K].gain) for name in _ACCURACY))
+                (model, *(_gain(name, at[model, ALL, name, K].gain) for name in _ACCURACY))
                 for model in models
                 if model != reference
             ),
@@ -57,13 +57,17 @@ def tables_of(lines: Sequence[Line], reference: str) -> Iterator[Listed]:
 
 
 def _slices(lines: Sequence[Line], models: Sequence[str]) -> Listed:
-    """Recall by slice and model, with the number of readers."""
-    means = {(line.slice, line.model): line for line in lines if (line.metric, line.k) == ("recall", K)}
-    rows = []
-    for name in dict.fromkeys(line.slice for line in lines):
-        found = [means[name, model] for model in models]
-        rows.append((name, str(found[0].readers), *(_mean(line) for line in found)))
-    return Listed((f"recall@{K} of", "readers", *models), tuple(rows))
+    """Recall by model and slice, with the number of readers."""
+    at = {(line.model, line.slice): line for line in lines if (line.metric, line.k) == ("recall", K)}
+    names = list(dict.fromkeys(line.slice for line in lines))
+    headings = [_folded(name, at[models[0], name].readers) for name in names]
+    rows = [(model, *(_mean(at[model, name]) for name in names)) for model in models]
+    return Listed((f"recall@{K} of", *headings), tuple(rows))
+
+
+def _folded(name: str, readers: int) -> str:
+    """A heading of short lines."""
+    return "\n".join([*name.replace(" (", "\n(").split("\n"), f"{readers} readers"])
 
 
 def write_csv(path: Path, lines: Sequence[Line], reference: str) -> None:
@@ -81,7 +85,7 @@ def _row(line: Line, reference: str) -> tuple[object, ...]:
     bounds = (line.value.low, line.value.high) if isinstance(line.value, Interval) else ("", "")
     gain = ("", "", "", "", "")
     if line.gain:
-        gain = (reference, line.gain.mean, line.gain.low, line.gain.high, _VERDICTS[line.gain.sign])  # type: ignore[assignment]
+        gain = (reference, line.gain.mean, line.gain.low, line.gain.high, _verdict(line.metric, line.gain))  # type: ignore[assignment]
     return (line.model, line.slice, line.readers, line.metric, line.k, line.mean, *bounds, *gain)
 
 
@@ -94,6 +98,12 @@ def _interval(value: Interval | float) -> str:
     return f"{value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]"
 
 
-def _gain(gain: Interval | None) -> str:
+def _gain(metric: str, gain: Interval | None) -> str:
     assert gain is not None
-    return f"{_interval(gain)} {_VERDICTS[gain.sign]}"
+    return f"{_interval(gain)} {_verdict(metric, gain)}"
+
+
+def _verdict(metric: str, gain: Interval) -> str:
+    """Where the interval lies; more novelty or new posts is neither better nor worse."""
+    above, below = ("better", "worse") if metric in _QUALITY else ("higher", "lower")
+    return {1: above, -1: below, 0: "not told apart"}[gain.sign]
