@@ -294,6 +294,16 @@ def test_a_run_of_the_past_is_compared(filled: Engine, settings: EmbedderSetting
     assert [row[0] for row in tables(steps)[0].rows] == ["own", "popularity"]
 
 
+@pytest.mark.parametrize("window", [DataWindow(), DataWindow(last=datetime(1970, 1, 2, tzinfo=UTC))])
+def test_it_is_said_where_leaks_cannot_be_told(
+    filled: Engine, settings: EmbedderSettings, tmp_path: Path, window: DataWindow
+) -> None:
+    run = make_run(tmp_path / "own", ["p000"], [[1, 0]], [[1, 0]], window)
+    told = said(list(evaluate(settings, filled, models=[run.url], **BY_TIME)))[-1]
+    assert "119 posts have no vector in it" in told
+    assert ("cannot be told" in told) == (window.last is None)
+
+
 def test_an_unknown_model_is_named_with_the_known_ones(filled: Engine, settings: EmbedderSettings) -> None:
     with pytest.raises(UnknownModelError, match=r"nothing is neither a run in .* baselines popularity, "):
         list(evaluate(settings, filled, models=["nothing"]))

@@ -88,8 +88,12 @@ def _scorer(model: Any, split: Split, text_vectors: Vectors | None) -> tuple[Sco
     if isinstance(model, Baseline):
         return model.scorer(inputs_of(split, text_vectors)), ""
     scorer, lacking = scorer_of_run(model, split)
-    remark = f"{lacking} posts have no vector in it, and are never shown." if lacking else ""
-    return scorer, remark
+    remarks = []
+    if lacking:
+        remarks.append(f"{lacking} posts have no vector in it, and are never shown.")
+    if split.cut is None or model.manifest.data.last is None:
+        remarks.append("whether it has learned from what is to be found cannot be told.")
+    return scorer, " ".join(remarks)
 
 
 def _lines(rankings: Rankings, reference: str, split: Split) -> Stage[list[Line]]:
