@@ -13,7 +13,14 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.events import Event, Interaction, Item, ItemDeleted, MembershipChanged, ReaderControlChanged
+from nearfeed_contracts.events import (
+    Event,
+    Interaction,
+    Item,
+    ItemDeleted,
+    MembershipChanged,
+    ReaderControlChanged,
+)
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.catalogue import put_communities
@@ -70,9 +77,7 @@ def change_controls(secret: bytes, transaction: Connection, events: Sequence[Eve
         set_control(transaction, change.user_id, change.control, change.target, change.active)
 
 
-def _not_erased(
-    transaction: Connection, secret: bytes, events: Iterable[Event], form: type[C]
-) -> list[C]:
+def _not_erased(transaction: Connection, secret: bytes, events: Iterable[Event], form: type[C]) -> list[C]:
     """What an erasure has not made void."""
     changes = [event for event in events if isinstance(event, form)]
     erased = erasures(transaction, secret, {change.user_id for change in changes})

@@ -49,7 +49,9 @@ UrlSource = Annotated[Source, _states(Url)]
 RatingSource = Annotated[NumberSource, _states(float)]
 YesOrNoSource = Annotated[FlagSource, _states(bool)]
 MomentSource = Annotated[TimeSource, _states(UtcTime)]
-TagListSource = Annotated[TagsSource, _states(Annotated[list[Tag], AfterValidator(lambda tags: tags[:MAX_TAGS])])]
+TagListSource = Annotated[
+    TagsSource, _states(Annotated[list[Tag], AfterValidator(lambda tags: tags[:MAX_TAGS])])
+]
 
 
 class Fields(Strict):

@@ -110,7 +110,9 @@ class TimeSource(Source):
             try:
                 ZoneInfo(name)
             except (ValueError, KeyError, OSError):
-                raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from None
+                raise ValueError(
+                    f"{name!r} is no time zone; write one such as UTC or Europe/Berlin"
+                ) from None
         return name
 
     def converted(self, raw: Any) -> datetime:

@@ -91,7 +91,9 @@ class InteractionRule(Rule, InteractionFields):
     def event_of(self, values: Mapping[str, Any], message: Message) -> Event:
         event = Interaction(**values)
         if to_micros(event.occurred_at) > message.timestamp + _AHEAD // timedelta(microseconds=1):
-            raise ValueError(f"occurred_at: {event.occurred_at.isoformat()} lies after the message's own time")
+            raise ValueError(
+                f"occurred_at: {event.occurred_at.isoformat()} lies after the message's own time"
+            )
         return event
 
 
@@ -101,7 +103,7 @@ class MembershipRule(Rule, MembershipFields):
     joined: YesOrNoSource = _TRUE
     changed_at: MomentSource = _MESSAGE_TIME
 
-    def event_of(self, values: Mapping[str, Any], message: Message) -> Event:
+    def event_of(self, values: Mapping[str, Any], _message: Message) -> Event:
         return MembershipChanged(**values)
 
 
@@ -114,7 +116,7 @@ class ControlRule(Rule):
     active: YesOrNoSource = _TRUE
     changed_at: MomentSource = _MESSAGE_TIME
 
-    def event_of(self, values: Mapping[str, Any], message: Message) -> Event:
+    def event_of(self, values: Mapping[str, Any], _message: Message) -> Event:
         return ReaderControlChanged(**values)
 
 
@@ -125,11 +127,11 @@ def _as_list(given: Any) -> Any:
 class TopicMap(Strict):
     """Rules by the kind of event; a section holds one rule or a list of them."""
 
-    items: Annotated[list[ItemRule], BeforeValidator(_as_list)] = []
-    deletions: Annotated[list[DeletionRule], BeforeValidator(_as_list)] = []
-    interactions: Annotated[list[InteractionRule], BeforeValidator(_as_list)] = []
-    memberships: Annotated[list[MembershipRule], BeforeValidator(_as_list)] = []
-    controls: Annotated[list[ControlRule], BeforeValidator(_as_list)] = []
+    items: Annotated[list[ItemRule], BeforeValidator(_as_list)] = Field(default_factory=list)
+    deletions: Annotated[list[DeletionRule], BeforeValidator(_as_list)] = Field(default_factory=list)
+    interactions: Annotated[list[InteractionRule], BeforeValidator(_as_list)] = Field(default_factory=list)
+    memberships: Annotated[list[MembershipRule], BeforeValidator(_as_list)] = Field(default_factory=list)
+    controls: Annotated[list[ControlRule], BeforeValidator(_as_list)] = Field(default_factory=list)
 
     def rules(self) -> Iterator[tuple[str, Rule]]:
         """Every rule with its path in the file."""
@@ -147,7 +149,9 @@ def read_topic_map(file: Path) -> TopicMap:
     found = read_map(file, TopicMap)
     for path, rule in found.rules():
         if rule.topic in TOPICS:
-            raise MapError(file, f"{path}.topic", f"{rule.topic} is a topic of Nearfeed's own; name one of the app's")
+            raise MapError(
+                file, f"{path}.topic", f"{rule.topic} is a topic of Nearfeed's own; name one of the app's"
+            )
     if not found.topics:
         raise MapError(file, "", f"holds no rule; write one under {', '.join(TopicMap.model_fields)}")
     return found
@@ -159,7 +163,9 @@ def events_of(rules: Sequence[tuple[str, Rule]], message: Message) -> list[Event
     A message that no rule fits is counted. Raises UnreadableEventError that names rule and field.
     """
     body = _body_of(message)
-    fitting = [(path, rule) for path, rule in rules if rule.topic == message.topic and rule.fits(message, body)]
+    fitting = [
+        (path, rule) for path, rule in rules if rule.topic == message.topic and rule.fits(message, body)
+    ]
     if not fitting:
         UNMAPPED.labels(message.topic).inc()
     return [_event(path, rule, message, body) for path, rule in fitting]
