@@ -182,7 +182,7 @@ def test_refused_rows_are_told_with_key_and_reason(
     steps = run(importer, url, map_file)
     told = {orjson.dumps(entry["key"]).decode(): entry["reason"] for entry in refused(importer)}
     assert told == {
-        '{"updated_at":1002,"id":4}': "title: Field required",
+        '{"updated_at":1002,"id":4}': "title: headline is missing or empty",
         '{"updated_at":1002,"id":5}': "published_at: 'soon' is no time",
         '{"id":2}': "kind: 9 of action_type is not among the values of the map",
         '{"id":3}': "item_id: there is no item '99'; import items first",

@@ -62,7 +62,10 @@ class Fields(Strict):
         return {name: value for name, value in self if isinstance(value, Source)}
 
     def values_of(self, lookup: Lookup) -> dict[str, Any]:
-        """The values of the fields that have one. Raises ValueError that begins with the field at fault."""
+        """The values of the fields that have one; all must but those that a map may leave out.
+
+        Raises ValueError that begins with the field at fault.
+        """
         values: dict[str, Any] = {}
         for name, source in self.sources().items():
             try:
@@ -71,6 +74,8 @@ class Fields(Strict):
                 raise ValueError(f"{name}: {error}") from None
             if value is not None:
                 values[name] = value
+            elif type(self).model_fields[name].default is not None:
+                raise ValueError(f"{name}: {source.from_} is missing or empty")
         return values
 
 
