@@ -3,7 +3,7 @@
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import app_topics, upkeep
 from nearfeed_recommender.api.app import create_app
+from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
@@ -34,6 +35,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _UPKEEP_SECONDS = 1.0
+_IN_PROCESS = ("milvus-lite:", "memory:")
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,11 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     consumers = {"interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))}
     if settings.topic_map:
         consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
+    breaker = StoreBreaker(_search_seconds(settings))
     feed = FeedSources(
         engine=engine,
         store=store,
+        breaker=breaker,
         popularity=popularity,
         pooling=pooling,
         secret=secret,
@@ -120,6 +124,11 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     def keep_up() -> int:
         with mend:
             return upkeep.run_once(engine, pooling)
+
+    def close() -> None:
+        breaker.close()
+        for consumer in consumers.values():
+            consumer.close()
 
     return Recommender(
         app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
@@ -135,13 +144,14 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         pumps=[relay.run_once, keep_up],
         operations={},
         checks={"database": partial(database_answers, engine)},
-        close=partial(_close_all, list(consumers.values())),
+        close=close,
     )
 
 
-def _close_all(consumers: Sequence[Consumer]) -> None:
-    for consumer in consumers:
-        consumer.close()
+def _search_seconds(settings: RecommenderSettings) -> float | None:
+    """A store in this process cannot be cut off, and is slow only where all is."""
+    in_process = settings.vectors_url.startswith(_IN_PROCESS)
+    return None if in_process else settings.search_timeout_ms / 1_000
 
 
 def load_secret(settings: RecommenderSettings) -> bytes:

@@ -26,6 +26,12 @@ class RecommenderSettings(Settings):
         default="", description="YAML file that maps an app's own topics to events; see docs/your-app.md"
     )
     feed_depth: int = Field(default=500, ge=1, le=5_000, description="posts that a first page ranks")
+    search_timeout_ms: int = Field(
+        default=200,
+        ge=1,
+        description="how long a feed waits for a vector server before it is degraded; "
+        "an embedded store is waited for",
+    )
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")
     new_hours: float = Field(
         default=48,
