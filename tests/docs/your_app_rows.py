@@ -25,8 +25,8 @@ def at(hours: float) -> datetime:
 def fill(connection: Connection) -> None:
     """Posts 1 to 80, of which 80 is deleted; members 1 to 40."""
     draw = random.Random(0)
-    boards = [{"id": number, "slug": slug} for number, slug in enumerate(BOARDS, 1)]
-    connection.execute(text("INSERT INTO boards VALUES (:id, :slug)"), boards)
+    boards = [{"id": number, "name": name} for number, name in enumerate(BOARDS, 1)]
+    connection.execute(text("INSERT INTO boards VALUES (:id, :name)"), boards)
     posts = [_post(number, draw) for number in range(1, POSTS + 1)]
     connection.execute(
         text(
