@@ -30,7 +30,7 @@ from nearfeed_standalone.importing.database_map import read_database_map
 from servers import fresh_database, kafka_url
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "your-app.md").read_text()
-SECONDS = 120.0
+SECONDS = 300.0
 SMALL = {
     "NEARFEED_TEXT_EPOCHS": "0",
     "NEARFEED_EPOCHS": "4",
