@@ -1,7 +1,10 @@
 """Imports from an app's own database: paging by key, going on after a break, what is new, what is wrong."""
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -373,16 +376,18 @@ def test_a_url_that_leads_nowhere_gets_one_sentence(
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    from typer.testing import CliRunner
+def command(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs `nearfeed import` in the folder, as its own process: it configures logs."""
 
-    from nearfeed_standalone.cli import make_app
-
-    monkeypatch.setenv("NEARFEED_VECTORS_URL", "memory://")
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Any:
-        return CliRunner().invoke(make_app(), ["--data-dir", str(tmp_path / "data"), "import", *arguments])
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "nearfeed_standalone", "--data-dir", "data", "import", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"NEARFEED_VECTORS_URL": "memory://", "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     return call
 
@@ -390,8 +395,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def test_the_command(app: App, command: Callable[..., Any], map_file: Path) -> None:
     add_posts(app, range(6))
     done = command("--from", "sqlite:///app.db", "--map", "map.yaml")
-    assert done.exit_code == 0, done.output
-    assert "map.yaml: items: 6 items taken in." in done.output
+    assert done.returncode == 0, done.stderr
+    assert "map.yaml: items: 6 items taken in." in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--map", "map.yaml"], ["--from", "sqlite:///app.db"], ["--anew"]])
@@ -399,13 +404,13 @@ def test_the_command_needs_both_a_database_and_a_map(
     command: Callable[..., Any], arguments: list[str]
 ) -> None:
     done = command(*arguments)
-    assert done.exit_code == 2
-    assert "both --from URL" in done.output
+    assert done.returncode == 2
+    assert "both --from URL" in done.stderr
 
 
 def test_a_map_beside_a_kind_is_refused(command: Callable[..., Any], tmp_path: Path) -> None:
     done = command("--map", "map.yaml", "items", "posts.csv")
-    assert done.exit_code == 2
+    assert done.returncode == 2
     assert not (tmp_path / "data").exists()
 
 
