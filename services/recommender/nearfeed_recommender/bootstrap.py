@@ -76,7 +76,7 @@ def bootstrap(
             store = _open_store(settings.vectors_url)
             resources.callback(store.close)
         service = _wire(settings, engine, log, store)
-        resources.callback(service.close)
+        resources.callback(service.consumers[0].close)
         if isinstance(store, LateStore):
             service.api_loops.append(Loop("vectors", store.run))
         return replace(service, close=resources.pop_all().close)
@@ -105,11 +105,10 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     popularity = Popularity(engine, settings.popular_days)
     relay = Relay(engine, log)
     consumer = Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))
-    breaker = StoreBreaker(_search_seconds(settings))
     feed = FeedSources(
         engine=engine,
         store=store,
-        breaker=breaker,
+        breaker=StoreBreaker(_search_seconds(settings)),
         popularity=popularity,
         pooling=pooling,
         secret=secret,
@@ -122,10 +121,6 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     def keep_up() -> int:
         with mend:
             return upkeep.run_once(engine, pooling)
-
-    def close() -> None:
-        breaker.close()
-        consumer.close()
 
     return Recommender(
         app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
@@ -141,7 +136,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         pumps=[relay.run_once, keep_up],
         operations={},
         checks={"database": partial(database_answers, engine)},
-        close=close,
+        close=consumer.close,
     )
 
 

@@ -8,7 +8,7 @@ answers again, and the others fail at once (Nygard, Release It!, 2007: Circuit B
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import structlog
@@ -24,9 +24,6 @@ FAILURES = Counter(
 )
 _FAILURES_TO_OPEN = 5
 _TRY_SECONDS = 1.0
-# As many as requests are worked on at a time. A call that nobody waits for holds its thread until the
-# store's own timeout.
-_THREADS = 40
 T = TypeVar("T")
 
 
@@ -35,7 +32,6 @@ class StoreBreaker:
 
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vectors")
         self._lock = threading.Lock()
         self._failures = 0
         self._try_at = 0.0
@@ -45,10 +41,11 @@ class StoreBreaker:
         if self._seconds is None:
             return question()
         self._admit()
-        answer = self._threads.submit(question)
+        answer: Future[T] = Future()
+        # It may go on for as long as the driver waits, which must not keep the process from ending.
+        threading.Thread(target=_answer, args=(question, answer), name="vectors", daemon=True).start()
         wait([answer], self._seconds)
         if not answer.done():
-            answer.cancel()
             error = StoreUnavailableError(
                 f"the vector store has not answered within {self._seconds * 1_000:.0f} ms "
                 "(NEARFEED_SEARCH_TIMEOUT_MS)."
@@ -57,10 +54,6 @@ class StoreBreaker:
             raise error
         self._note(answer)
         return answer.result()
-
-    def close(self) -> None:
-        """Lets calls go that nobody waits for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self) -> None:
         with self._lock:
@@ -95,3 +88,10 @@ class StoreBreaker:
                 self._try_at = time.monotonic() + _TRY_SECONDS
         if opens:
             logger.error("the vector store is taken for dead", error=str(error))
+
+
+def _answer(question: Callable[[], T], answer: Future[T]) -> None:
+    try:
+        answer.set_result(question())
+    except BaseException as error:
+        answer.set_exception(error)
