@@ -1,4 +1,4 @@
-"""The figures of the embedded main path, each as rows of (measure, value, unit)."""
+"""The figures of the main path, each as rows of (measure, value, unit)."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ DELAYS = 20
 READERS = 400
 
 
-def feed_latency(client: httpx.Client) -> Iterator[Row]:
+def feed_latency(client: httpx.Client, requests: int = FEED_REQUESTS) -> Iterator[Row]:
     """First pages of 20 posts, one after the other, then by 8 clients at once."""
-    readers = [str(1 + number % READERS) for number in range(FEED_REQUESTS)]
+    readers = [str(1 + number % READERS) for number in range(requests)]
     for reader in readers[:20]:
         _feed(client, reader)
     yield from _percentiles("feed sequential", [_feed(client, reader) for reader in readers])
@@ -25,13 +25,13 @@ def feed_latency(client: httpx.Client) -> Iterator[Row]:
     with ThreadPoolExecutor(CLIENTS) as pool:
         times = list(pool.map(lambda reader: _feed(client, reader), readers))
     yield from _percentiles(f"feed with {CLIENTS} clients", times)
-    yield f"feed with {CLIENTS} clients: rate", FEED_REQUESTS / (time.perf_counter() - started), "1/s"
+    yield f"feed with {CLIENTS} clients: rate", requests / (time.perf_counter() - started), "1/s"
 
 
-def event_to_feed(client: httpx.Client) -> Iterator[Row]:
+def event_to_feed(client: httpx.Client, times: int = DELAYS) -> Iterator[Row]:
     """From the answer to an event until a feed no longer shows the post that was read."""
     delays = []
-    for number in range(DELAYS):
+    for number in range(times):
         reader = str(1 + number)
         top = client.get("/v1/feed", params={"user_id": reader, "limit": 1}).json()["items"][0]["id"]
         told = {"user_id": reader, "item_id": top, "kind": "like"}
@@ -40,18 +40,23 @@ def event_to_feed(client: httpx.Client) -> Iterator[Row]:
     yield from _percentiles("event to feed", delays)
 
 
-def post_to_feed(client: httpx.Client) -> Iterator[Row]:
+def post_to_feed(client: httpx.Client, times: int = DELAYS) -> Iterator[Row]:
     """From the answer to a new post until a reader of its community has it in their feed."""
-    delays = []
-    for number in range(DELAYS):
-        reader = str(1 + number)
-        liked = client.get("/v1/feed", params={"user_id": reader, "limit": 1}).json()["items"][0]
-        content = {key: liked[key] for key in ("community_id", "title", "tags", "body")}
-        item = f"bench-{number}"
-        body = {**content, "author_id": "bench"}
-        client.put(f"/v1/items/{item}", json=body).raise_for_status()
-        delays.append(_until(lambda reader=reader, item=item: _shows(client, reader, item)))
+    delays = [_post(client, str(1 + number), f"bench-{number}") for number in range(times)]
     yield from _percentiles("post to feed", delays)
+
+
+def first_post(client: httpx.Client) -> None:
+    """Returns when a new post has come to a feed, which at first takes the time to open the text model."""
+    _post(client, "1", "bench-first", limit=180)
+
+
+def _post(client: httpx.Client, reader: str, item: str, limit: float = 30) -> float:
+    """Seconds until a reader has a new post that is like the best of their feed."""
+    liked = client.get("/v1/feed", params={"user_id": reader, "limit": 1}).json()["items"][0]
+    content = {key: liked[key] for key in ("community_id", "title", "tags", "body")}
+    client.put(f"/v1/items/{item}", json={**content, "author_id": "bench"}).raise_for_status()
+    return _until(lambda: _shows(client, reader, item), limit)
 
 
 def _feed(client: httpx.Client, reader: str) -> float:
