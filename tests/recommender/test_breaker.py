@@ -102,6 +102,17 @@ def test_failures_between_answers_and_errors_that_are_answers_leave_it_closed() 
             breaker.ask(question)
 
 
+def test_a_slow_store_is_asked_again_when_a_late_answer_comes(clock: Clock) -> None:
+    breaker, go_on = StoreBreaker(0.02), threading.Event()
+    for _ in range(FAILURES_TO_OPEN):
+        refused(breaker, lambda: go_on.wait(60), "within")
+    refused(breaker, Questions(), "taken for dead")
+    go_on.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "vectors"]:
+        thread.join()
+    assert breaker.ask(Questions()) == "answer"
+
+
 def test_one_request_of_many_tries_a_dead_store(clock: Clock, silence: Callable[[], None]) -> None:
     breaker = StoreBreaker(0.02)
     for _ in range(FAILURES_TO_OPEN):

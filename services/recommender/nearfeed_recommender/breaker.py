@@ -2,7 +2,8 @@
 
 However a server fails, by refusing, by silence or by slowness, a request waits for it no longer than the
 deadline. After some failures in a row nobody waits: one question a second tries whether the server
-answers again, and the others fail at once (Nygard, Release It!, 2007: Circuit Breaker).
+answers again, and the others fail at once (Nygard, Release It!, 2007: Circuit Breaker). An answer that
+comes too late for its request says that the server is slow and not dead, so it is asked again.
 """
 
 import threading
@@ -51,6 +52,7 @@ class StoreBreaker:
                 "(NEARFEED_SEARCH_TIMEOUT_MS)."
             )
             self._failed("timeout", error)
+            answer.add_done_callback(self._note_late)
             raise error
         self._note(answer)
         return answer.result()
@@ -73,7 +75,14 @@ class StoreBreaker:
         error = answer.exception()
         if isinstance(error, StoreUnavailableError):
             self._failed("unavailable", error)
-            return
+        else:
+            self._answered()
+
+    def _note_late(self, answer: Future[T]) -> None:
+        if not isinstance(answer.exception(), StoreUnavailableError):
+            self._answered()
+
+    def _answered(self) -> None:
         with self._lock:
             was_open, self._failures = self._failures >= _FAILURES_TO_OPEN, 0
         if was_open:
