@@ -22,12 +22,16 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class TimeSplit:
-    """`cut` is a time; `train` (readings) marks rows before it, `known` (items) what they read."""
+    """`cut` is a time; `train` (readings) marks rows before it, `known` (items) what is ranked.
+
+    That is what was read before the cut, or with `with_new` everything.
+    """
 
     cut: int
     train: NDArray[np.bool_]
     known: NDArray[np.bool_]
     held_out: list[HeldOut]
+    with_new: bool = False
 
 
 def split_by_time(
@@ -38,21 +42,23 @@ def split_by_time(
     *,
     share: float = TRAIN_SHARE,
     least_later: int = LEAST_LATER,
+    with_new: bool = False,
 ) -> TimeSplit:
     """Cuts at `share` of the readings in time; readings at the very time of the cut come after it.
 
     A reader with at least `least_later` later readings of known items is described by the first half
     of those (the smaller one) and by what came before, and scored on the second half. Readings of
-    one time are ordered by item, so that any order of the rows gives the same split.
+    one time are ordered by item, so that any order of the rows gives the same split. With `with_new`
+    items that nobody had read before the cut count as known.
     """
     order = np.lexsort((items, times, readers))
     cut = int(np.sort(times)[int(share * len(times))])
     train = times < cut
-    known = np.zeros(n_items, dtype=np.bool_)
+    known = np.full(n_items, with_new)
     known[items[train]] = True
     ends = np.flatnonzero(np.diff(readers[order])) + 1
     held_out = [_hold_out(rows, train, known[items], readers, least_later) for rows in np.split(order, ends)]
-    return TimeSplit(cut, train, known, [case for case in held_out if case is not None])
+    return TimeSplit(cut, train, known, [case for case in held_out if case is not None], with_new)
 
 
 def _hold_out(

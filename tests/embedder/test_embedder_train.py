@@ -8,9 +8,11 @@ from tests.embedder.taste import WORDS, make_dataset, make_readings, taste_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_core.splits import split_by_time
-from nearfeed_embedder.baselines import popularity
+from nearfeed_embedder.baselines.popularity import popularity
 from nearfeed_embedder.dataset import Dataset, Post, Readings, profile
-from nearfeed_embedder.evaluation import by_vectors, cases_of, rank
+from nearfeed_embedder.evaluation.by_time import split_dataset
+from nearfeed_embedder.evaluation.ranking import RECALL, rank
+from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.folds import draw_examples, reader_folds
 from nearfeed_embedder.graph.pinsage import Shape
@@ -52,10 +54,10 @@ def test_it_finds_more_than_popularity(dataset: Dataset) -> None:
     split = split_by_time(readings.reader, readings.item, readings.time, POSTS, least_later=4)
     past = readings.take(split.train)
     vectors = train_on(dataset, past).vectors
-    cases = cases_of(readings, split, 90.0)
-    found = rank(by_vectors(vectors, vectors, blocks_of(16)), cases, split.known).recall.mean()
-    assert len(cases) > 50
-    assert found > 1.5 * rank(popularity(past, POSTS), cases, split.known).recall.mean()
+    held_out = split_dataset(dataset, split)
+    found = rank(by_vectors(vectors, vectors, blocks_of(16), held_out.history), held_out)
+    assert len(found.readers) > 50
+    assert found.mean(RECALL) > 1.5 * rank(popularity(held_out.train), held_out).mean(RECALL)
 
 
 def test_a_new_post_is_nearest_to_posts_of_its_taste(dataset: Dataset) -> None:

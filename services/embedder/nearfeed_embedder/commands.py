@@ -1,14 +1,30 @@
 """The embedder's commands, the same in its own process and in `nearfeed`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from nearfeed_core.splits import LEAST_LATER, TRAIN_SHARE
+from nearfeed_embedder.evaluation.options import (
+    Csv,
+    Interactions,
+    Items,
+    LeastLater,
+    Masked,
+    Models,
+    NewPosts,
+    On,
+    Reference,
+    Share,
+    TestFile,
+    TrainFile,
+    ValidFile,
+)
 from nearfeed_runtime.operations import Runner, show
 
 
 def make_app(run: Runner) -> typer.Typer:
-    """An app with `train` and `runs`, whose operations `run` carries out."""
+    """An app with `train`, `runs` and `evaluate`, whose operations `run` carries out."""
     app = typer.Typer(no_args_is_help=True)
 
     @app.command()
@@ -27,5 +43,35 @@ def make_app(run: Runner) -> typer.Typer:
     def runs() -> None:
         """List runs with their metrics."""
         show(run("runs", {}))
+
+    @app.command()
+    def evaluate(
+        models: Models = None,
+        reference: Reference = None,
+        csv: Csv = None,
+        interactions: Interactions = None,
+        items: Items = None,
+        share: Share = TRAIN_SHARE,
+        least_later: LeastLater = LEAST_LATER,
+        new_posts: NewPosts = False,
+        train: TrainFile = None,
+        valid: ValidFile = None,
+        test: TestFile = None,
+        on: On = "test",
+        mask: Masked = "train",
+    ) -> None:
+        """Compare baselines and runs by full ranking, with intervals and slices.
+
+        MODELS are baselines (popularity, recent-popularity, item-knn, item-knn-bm25, als, ease, text), with
+        settings as in als:factors=64,alpha=5, and names or folders of runs; all baselines where none is
+        named.
+
+        The data are those that Nearfeed holds, or files: split by time, or given as lists.
+        """
+        files = {"interactions": interactions, "items": items, "train": train, "valid": valid, "test": test}
+        arguments: dict[str, Any] = {"models": models or [], "reference": reference, "on": on, "mask": mask}
+        arguments |= {"share": share, "least_later": least_later, "new_posts": new_posts}
+        arguments |= {name: str(path.absolute()) for name, path in (files | {"csv": csv}).items() if path}
+        show(run("evaluate", arguments))
 
     return app

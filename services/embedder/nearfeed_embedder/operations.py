@@ -60,6 +60,14 @@ def list_trained(runs_url: str) -> Iterator[Step]:
         yield Said(f"There are no runs in {runs_url} yet; make one with `train`.")
 
 
+def evaluate_models(settings: EmbedderSettings, engine: Engine, **arguments: Any) -> Iterator[Step]:
+    """What `nearfeed_embedder.evaluation.operation.evaluate` tells of models."""
+    # scipy, polars and numpy's parts take a second to import, and no server waits for it.
+    from nearfeed_embedder.evaluation.operation import evaluate
+
+    yield from evaluate(settings, engine, **arguments)
+
+
 def metrics_table(model: str, metrics: Mapping[str, Any]) -> Step:
     """The metrics of a manifest, with 95 % intervals over readers."""
     if not metrics.get("models"):

@@ -1,7 +1,7 @@
 """From a dataset to a run: texts, an evaluation of a model of the past, and the model of everything."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,11 +10,15 @@ from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
-from nearfeed_embedder.baselines import item_knn, popularity
+from nearfeed_embedder.baselines.item_knn import item_knn
+from nearfeed_embedder.baselines.popularity import popularity
 from nearfeed_embedder.dataset import Dataset, Readings, can_train_on
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.encoder import Encoder
-from nearfeed_embedder.evaluation import RECALL, Ranking, by_vectors, cases_of, compare, rank
+from nearfeed_embedder.evaluation.by_time import split_dataset
+from nearfeed_embedder.evaluation.compare import compare
+from nearfeed_embedder.evaluation.ranking import RECALL, Ranking, rank
+from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, train
@@ -132,15 +136,16 @@ def evaluate(inputs: Inputs) -> Stage[tuple[int, dict[str, Any]]]:
         return inputs.rule.epochs, {}
     epochs = yield from choose_epochs(inputs, past)
     trained = yield from inputs.train(past, "Training (evaluation)", stop_after=epochs)
-    cases = cases_of(readings, split, inputs.dataset.half_life_days)
+    held_out = split_dataset(inputs.dataset, split)
+    blocks = blocks_of(inputs.shape.dim)
     scorers = {
-        MODEL: by_vectors(trained.vectors, trained.vectors, blocks_of(inputs.shape.dim)),
-        "popularity": popularity(past, len(inputs.features)),
-        "item-knn": item_knn(past, len(inputs.features)),
+        MODEL: by_vectors(trained.vectors, trained.vectors, blocks, held_out.history),
+        "popularity": popularity(held_out.train),
+        "item-knn": item_knn(held_out.train, held_out.history),
     }
     rankings: dict[str, Ranking] = {}
     for name, scorer in scorers.items():
-        rankings[name] = rank(scorer, cases, split.known)
+        rankings[name] = rank(scorer, held_out)
         yield Progress("Evaluating", len(rankings), len(scorers))
     return epochs, {"cut": from_micros(split.cut).isoformat(), **compare(MODEL, rankings)}
 
@@ -151,11 +156,11 @@ def choose_epochs(inputs: Inputs, readings: Readings) -> Stage[int]:
     earlier = readings.take(split.train)
     if not split.held_out or not can_train_on(earlier):
         return inputs.rule.epochs
-    cases = cases_of(readings, split, inputs.dataset.half_life_days)
+    held_out = split_dataset(replace(inputs.dataset, readings=readings), split)
+    blocks = blocks_of(inputs.shape.dim)
 
     def recall(vectors: TextVectors) -> float:
-        scorer = by_vectors(vectors, vectors, blocks_of(inputs.shape.dim))
-        return float(rank(scorer, cases, split.known).recall.mean())
+        return rank(by_vectors(vectors, vectors, blocks, held_out.history), held_out).mean(RECALL)
 
     trained = yield from inputs.train(earlier, "Choosing epochs", validate=recall)
     return trained.epochs
