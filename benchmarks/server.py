@@ -26,11 +26,11 @@ def nearfeed(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def served(data_dir: Path) -> Iterator[httpx.Client]:
-    """Serves a data folder; the client is ready when the server is."""
+def served(data_dir: Path, **settings: str) -> Iterator[httpx.Client]:
+    """Serves a data folder; the client is ready when the server is. `settings` are variables."""
     port = free_port()
     command = nearfeed("serve", "--port", str(port), "--data-dir", str(data_dir))
-    process = subprocess.Popen(command, env={**os.environ, "NEARFEED_LOG_LEVEL": "WARNING"})
+    process = subprocess.Popen(command, env={**os.environ, "NEARFEED_LOG_LEVEL": "WARNING", **settings})
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
     try:
         wait_ready(client, process)

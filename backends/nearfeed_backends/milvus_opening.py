@@ -25,8 +25,10 @@ _NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 # A server seals and indexes by itself in time; this brings the graph of a loaded space sooner.
 _SERVER_FLUSH_ROWS = 50_000
 _CONNECT_SECONDS = 5
-# A restarted server is found again within a second.
+# A restarted server is found again within a second. A connection that has died in silence is given up
+# when a ping is not answered, for which gRPC waits a minute unless it is told otherwise.
 _RECONNECTING = {
+    "grpc.http2.ping_timeout_ms": 5_000,
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.min_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 1_000,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.proxy import proxied
 from tests.vector_servers import milvus_url, opensearch_url
 
 from nearfeed_backends.opening import open_store
@@ -90,6 +91,19 @@ def test_a_killed_server_is_told_at_once_and_found_again(server: str, store: Vec
     until(lambda: found(store) == 100)
     write(store, range(100, 200))
     assert found(store) == store.count(SPACE) == 200
+
+
+def test_a_connection_that_dies_in_silence_is_given_up(server: str, store: VectorStore) -> None:
+    place = {"milvus": milvus_url, "opensearch": opensearch_url}[server]()
+    with proxied(int(place.rpartition(":")[2])) as proxy:
+        through = open_store(f"{server}://127.0.0.1:{proxy.port}?timeout=1")
+        assert found(through) == 100
+        proxy.be_silent()
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            found(through)
+        proxy.pass_on()
+        until(lambda: found(through) == 100, seconds=30)
+        through.close()
 
 
 def test_a_server_that_hangs_is_told_within_the_timeout(server: str, store: VectorStore) -> None:

@@ -63,8 +63,7 @@ def failures(reason: str) -> float:
 
 def test_nobody_waits_for_silence_longer_than_the_deadline(silence: Callable[[], None]) -> None:
     before = failures("timeout")
-    with closing(StoreBreaker(0.02)) as breaker:
-        refused(breaker, silence, r"within 20 ms \(NEARFEED_SEARCH_TIMEOUT_MS\)")
+    refused(StoreBreaker(0.02), silence, r"within 20 ms \(NEARFEED_SEARCH_TIMEOUT_MS\)")
     assert failures("timeout") == before + 1
 
 
@@ -74,52 +73,63 @@ def test_a_store_in_this_process_is_asked_without_a_deadline_in_the_callers_thre
 
 def test_a_store_that_fails_is_tried_once_a_second_until_it_answers(clock: Clock) -> None:
     question, before = Questions(), failures("open")
-    with closing(StoreBreaker(5)) as breaker:
-        question.error = StoreUnavailableError("refused")
-        for _ in range(FAILURES_TO_OPEN):
-            refused(breaker, question, "refused")
-        for second in range(1, 4):
-            refused(breaker, question, "taken for dead")
-            clock.now += 1
-            refused(breaker, question, "refused")
-            refused(breaker, question, "taken for dead")
-            assert question.asked == FAILURES_TO_OPEN + second
-        assert failures("open") == before + 6
-        question.error = None
+    breaker = StoreBreaker(5)
+    question.error = StoreUnavailableError("refused")
+    for _ in range(FAILURES_TO_OPEN):
+        refused(breaker, question, "refused")
+    for second in range(1, 4):
         refused(breaker, question, "taken for dead")
         clock.now += 1
-        assert [breaker.ask(question) for _ in range(3)] == ["answer"] * 3
+        refused(breaker, question, "refused")
+        refused(breaker, question, "taken for dead")
+        assert question.asked == FAILURES_TO_OPEN + second
+    assert failures("open") == before + 6
+    question.error = None
+    refused(breaker, question, "taken for dead")
+    clock.now += 1
+    assert [breaker.ask(question) for _ in range(3)] == ["answer"] * 3
 
 
 def test_failures_between_answers_and_errors_that_are_answers_leave_it_closed() -> None:
     question = Questions()
-    with closing(StoreBreaker(5)) as breaker:
-        for _ in range(3):
-            question.error = StoreUnavailableError("refused")
-            for _ in range(FAILURES_TO_OPEN - 1):
-                refused(breaker, question, "refused")
-            question.error = UnknownSpaceError("no such space")
-            with pytest.raises(UnknownSpaceError):
-                breaker.ask(question)
+    breaker = StoreBreaker(5)
+    for _ in range(3):
+        question.error = StoreUnavailableError("refused")
+        for _ in range(FAILURES_TO_OPEN - 1):
+            refused(breaker, question, "refused")
+        question.error = UnknownSpaceError("no such space")
+        with pytest.raises(UnknownSpaceError):
+            breaker.ask(question)
+
+
+def test_a_slow_store_is_asked_again_when_a_late_answer_comes(clock: Clock) -> None:
+    breaker, go_on = StoreBreaker(0.02), threading.Event()
+    for _ in range(FAILURES_TO_OPEN):
+        refused(breaker, lambda: go_on.wait(60), "within")
+    refused(breaker, Questions(), "taken for dead")
+    go_on.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "vectors"]:
+        thread.join()
+    assert breaker.ask(Questions()) == "answer"
 
 
 def test_one_request_of_many_tries_a_dead_store(clock: Clock, silence: Callable[[], None]) -> None:
-    with closing(StoreBreaker(0.02)) as breaker:
-        for _ in range(FAILURES_TO_OPEN):
-            refused(breaker, silence, "within")
-        clock.now += 1
-        asked = []
+    breaker = StoreBreaker(0.02)
+    for _ in range(FAILURES_TO_OPEN):
+        refused(breaker, silence, "within")
+    clock.now += 1
+    asked = []
 
-        def request() -> None:
-            with pytest.raises(StoreUnavailableError):
-                breaker.ask(lambda: asked.append(1) or silence())
+    def request() -> None:
+        with pytest.raises(StoreUnavailableError):
+            breaker.ask(lambda: asked.append(1) or silence())
 
-        threads = [threading.Thread(target=request) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(asked) == 1
+    threads = [threading.Thread(target=request) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) == 1
 
 
 def test_the_feed_of_a_silent_server_is_degraded_at_the_deadline(

@@ -107,11 +107,10 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     consumers = {"interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))}
     if settings.topic_map:
         consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
-    breaker = StoreBreaker(_search_seconds(settings))
     feed = FeedSources(
         engine=engine,
         store=store,
-        breaker=breaker,
+        breaker=StoreBreaker(_search_seconds(settings)),
         popularity=popularity,
         pooling=pooling,
         secret=secret,
@@ -126,7 +125,6 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             return upkeep.run_once(engine, pooling)
 
     def close() -> None:
-        breaker.close()
         for consumer in consumers.values():
             consumer.close()
 

@@ -2,13 +2,14 @@
 
 However a server fails, by refusing, by silence or by slowness, a request waits for it no longer than the
 deadline. After some failures in a row nobody waits: one question a second tries whether the server
-answers again, and the others fail at once (Nygard, Release It!, 2007: Circuit Breaker).
+answers again, and the others fail at once (Nygard, Release It!, 2007: Circuit Breaker). An answer that
+comes too late for its request says that the server is slow and not dead, so it is asked again.
 """
 
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import structlog
@@ -24,9 +25,6 @@ FAILURES = Counter(
 )
 _FAILURES_TO_OPEN = 5
 _TRY_SECONDS = 1.0
-# As many as requests are worked on at a time. A call that nobody waits for holds its thread until the
-# store's own timeout.
-_THREADS = 40
 T = TypeVar("T")
 
 
@@ -35,7 +33,6 @@ class StoreBreaker:
 
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vectors")
         self._lock = threading.Lock()
         self._failures = 0
         self._try_at = 0.0
@@ -45,22 +42,20 @@ class StoreBreaker:
         if self._seconds is None:
             return question()
         self._admit()
-        answer = self._threads.submit(question)
+        answer: Future[T] = Future()
+        # It may go on for as long as the driver waits, which must not keep the process from ending.
+        threading.Thread(target=_answer, args=(question, answer), name="vectors", daemon=True).start()
         wait([answer], self._seconds)
         if not answer.done():
-            answer.cancel()
             error = StoreUnavailableError(
                 f"the vector store has not answered within {self._seconds * 1_000:.0f} ms "
                 "(NEARFEED_SEARCH_TIMEOUT_MS)."
             )
             self._failed("timeout", error)
+            answer.add_done_callback(self._note_late)
             raise error
         self._note(answer)
         return answer.result()
-
-    def close(self) -> None:
-        """Lets calls go that nobody waits for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _admit(self) -> None:
         with self._lock:
@@ -80,7 +75,14 @@ class StoreBreaker:
         error = answer.exception()
         if isinstance(error, StoreUnavailableError):
             self._failed("unavailable", error)
-            return
+        else:
+            self._answered()
+
+    def _note_late(self, answer: Future[T]) -> None:
+        if not isinstance(answer.exception(), StoreUnavailableError):
+            self._answered()
+
+    def _answered(self) -> None:
         with self._lock:
             was_open, self._failures = self._failures >= _FAILURES_TO_OPEN, 0
         if was_open:
@@ -95,3 +97,10 @@ class StoreBreaker:
                 self._try_at = time.monotonic() + _TRY_SECONDS
         if opens:
             logger.error("the vector store is taken for dead", error=str(error))
+
+
+def _answer(question: Callable[[], T], answer: Future[T]) -> None:
+    try:
+        answer.set_result(question())
+    except BaseException as error:
+        answer.set_exception(error)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 from benchmarks.deployment import deployed
 from benchmarks.installation import Installation, fresh_installation
@@ -12,6 +13,7 @@ from tests.servers import kafka_url, server_port
 from tests.vector_servers import milvus_url, opensearch_url
 
 VECTOR_URLS = {"milvus": milvus_url, "opensearch": opensearch_url}
+READERS = 40
 SMALL = {"text_epochs": "1", "text_samples": "128", "epochs": "12", "dim": "32"}
 # These tests ask what happens, on machines that may be slow; a short deadline has tests of its own.
 PATIENT = {"search_timeout_ms": "10000"}
@@ -31,6 +33,18 @@ def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+@pytest.fixture(scope="session")
+def few_files(slice_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The slice with memberships and interactions of some readers, for each row takes its way by Kafka."""
+    folder, files = tmp_path_factory.mktemp("few"), dict(slice_files)
+    readers = pl.read_parquet(slice_files["memberships"])["user_id"].unique(maintain_order=True).head(READERS)
+    for kind in ("memberships", "interactions"):
+        files[kind] = folder / f"{kind}.parquet"
+        rows = pl.read_parquet(slice_files[kind])
+        rows.filter(pl.col("user_id").is_in(readers.implode())).write_parquet(files[kind])
+    return files
+
+
 @pytest.fixture(scope="module", params=VECTOR_URLS)
 def installation(
     request: pytest.FixtureRequest, shared_runs: Path, tmp_path_factory: pytest.TempPathFactory
@@ -47,10 +61,10 @@ def installation(
 
 @pytest.fixture(scope="module")
 def deployment(
-    installation: Installation, shared_runs: Path, slice_files: dict[str, Path]
+    installation: Installation, shared_runs: Path, few_files: dict[str, Path]
 ) -> Iterator[Deployment]:
     """Imports, trains where no run is there yet, starts the processes, loads."""
-    for kind, path in slice_files.items():
+    for kind, path in few_files.items():
         installation.run("nearfeed", "import", kind, str(path))
     if not list(shared_runs.iterdir()):
         installation.run("nearfeed-embedder", "train", "--force", **SMALL)

@@ -1,46 +1,74 @@
-"""The main path over real servers: import, train, load, feed, react, with every service its own process."""
+"""The main path over real servers, with every service its own process: it serves, suffers and changes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from benchmarks.deployment import api
+from benchmarks.proxy import Proxy, proxied
+from tests.flow.servers.readers import Visit, eventually, feed, feed_ids, readers_of, visited
+from tests.flow.servers.spaces import Scores, scores_of, write_half_of
+
+from nearfeed_contracts.runs import run_url
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-SECONDS = 60.0
+BY_VECTOR = ("personal", "new")
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    """Waits until something holds; the limit is there to end a test that fails."""
-    give_up = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < give_up, "it did not come to hold"
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def proxy(deployment: Any) -> Iterator[Proxy]:
+    with proxied(urlsplit(deployment.installation.vectors_url).port) as proxy:
+        yield proxy
 
 
-def feed(client: httpx.Client, user_id: str, **params: Any) -> dict[str, Any]:
-    answer = client.get("/v1/feed", params={"user_id": user_id, "limit": 100, **params})
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
+@pytest.fixture(scope="module")
+def behind_proxy(deployment: Any, proxy: Proxy) -> Iterator[httpx.Client]:
+    """A second API, which reaches the vector server through the proxy alone.
+
+    Its driver would wait two minutes, far longer than the client: what it answers in time, it answers
+    because of the feed's own deadline.
+    """
+    url = urlsplit(deployment.installation.vectors_url)
+    through = url._replace(netloc=f"127.0.0.1:{proxy.port}", query=f"{url.query}&timeout=120")
+    installation = replace(deployment.installation, vectors_url=through.geturl())
+    with api(installation) as client:
+        yield client
 
 
-def feed_ids(client: httpx.Client, user_id: str) -> list[str]:
-    page = feed(client, user_id)
-    assert not page["degraded"]
-    return [item["id"] for item in page["items"]]
+@pytest.fixture
+def healed(proxy: Proxy) -> Iterator[None]:
+    yield
+    proxy.pass_on()
 
 
-def readers_of(client: httpx.Client, number: int) -> list[str]:
-    """Readers who have a personal feed."""
-    found = []
-    for user in map(str, range(1, 700)):
-        items = feed(client, user, limit=1)["items"]
-        if items and items[0]["source"] == "personal":
-            found.append(user)
-        if len(found) == number:
-            return found
-    raise AssertionError("too few have a personal feed")
+@pytest.mark.usefixtures("healed")
+@pytest.mark.parametrize("fails", [Proxy.refuse, Proxy.be_silent])
+def test_without_the_vector_store_feeds_are_degraded_until_it_is_back(
+    behind_proxy: httpx.Client, proxy: Proxy, fails: Any
+) -> None:
+    readers = readers_of(behind_proxy, 3)
+    unread = {reader: len(feed(behind_proxy, reader, limit=100)["items"]) for reader in readers}
+    fails(proxy)
+    for reader in readers * 3:
+        page = feed(behind_proxy, reader, limit=100)
+        assert page["degraded"]
+        assert {item["source"] for item in page["items"]} <= {"popular", "latest"}
+        assert len(page["items"]) == unread[reader] > 0
+    proxy.pass_on()
+    for reader in readers:
+        eventually(lambda reader=reader: not feed(behind_proxy, reader)["degraded"])
+    counted = sample(behind_proxy.get("/metrics").text, 'nearfeed_feeds_total{degraded="true"')
+    assert counted >= 3 * len(readers)
+
+
+def sample(metrics: str, beginning: str) -> float:
+    """The sum of the samples that begin so."""
+    lines = [line for line in metrics.splitlines() if line.startswith(beginning)]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 def test_from_a_like_and_a_post_to_the_feed_and_a_takedown(deployment: Any) -> None:
@@ -60,10 +88,58 @@ def test_from_a_like_and_a_post_to_the_feed_and_a_takedown(deployment: Any) -> N
     post = {key: liked[key] for key in ("community_id", "title", "tags")} | {"author_id": "newcomer"}
     assert client.put("/v1/items/new-post", json=post).status_code == 200
     eventually(lambda: "new-post" in feed_ids(client, reader))
-    (new,) = [item for item in feed(client, reader)["items"] if item["id"] == "new-post"]
+    (new,) = [item for item in feed(client, reader, limit=100)["items"] if item["id"] == "new-post"]
     assert (new["source"], new["reason"]["kind"]) == ("new", "new")
 
     assert client.delete("/v1/items/new-post").status_code == 204
     assert "new-post" not in feed_ids(client, reader)
     assert client.get("/v1/items/new-post").status_code == 404
-    eventually(lambda: client.get(f"/v1/items/{liked['id']}/similar").status_code == 200)
+
+
+def test_a_space_is_loaded_served_and_rolled_back_under_load(deployment: Any) -> None:
+    installation, first = deployment.installation, deployment.space
+    readers = readers_of(deployment.client, 6)
+    url = (installation.folder / "half").as_uri()
+    second = write_half_of(run_url(installation.runs_url, first), url)
+    moments = []
+
+    def give(*command: str) -> None:
+        moments.append(time.monotonic())
+        installation.run("nearfeed-indexer", *command)
+        moments.append(time.monotonic())
+        count = len(visits)
+        eventually(lambda: len(visits) > count + len(readers))
+
+    with visited(deployment.client, readers, threads=3) as visits:
+        give("load", url)
+        give("spaces", "activate", second)
+        give("spaces", "rollback")
+    served = [_spaces(visits, *moments[start : start + 2]) for start in (1, 3, 5)]
+    assert served == [{first}, {second}, {first}]
+    shown = {item["id"] for visit in visits for page in visit.pages for item in page["items"]}
+    scores = {space: scores_of(installation, space, shown) for space in (first, second)}
+    for visit in visits:
+        _of_one_space(visit, scores)
+    assert _apart(visits, scores)
+
+
+def _spaces(visits: list[Visit], after: float, before: float = float("inf")) -> set[str]:
+    """What was served to visits that began after one command had ended and before the next was given."""
+    return {visit.space for visit in visits if after <= visit.begun and visit.ended < before}
+
+
+def _of_one_space(visit: Visit, scores: dict[str, Scores]) -> None:
+    shown = [item for page in visit.pages for item in page["items"]]
+    assert {page["space"] for page in visit.pages} == {visit.space}
+    assert not any(page["degraded"] for page in visit.pages)
+    assert len({item["id"] for item in shown}) == len(shown)
+    assert {item["source"] for item in shown} <= set(BY_VECTOR)
+    for item in shown:
+        assert item["score"] == pytest.approx(scores[visit.space].of(visit.reader, item["id"]), abs=1e-4)
+
+
+def _apart(visits: list[Visit], scores: dict[str, Scores]) -> bool:
+    """Whether the spaces' scores differ by more than is allowed, so that a mixture would be seen."""
+    one, other = scores.values()
+    pairs = {(visit.reader, item["id"]) for visit in visits for item in visit.pages[0]["items"]}
+    return sum(abs(one.of(*pair) - other.of(*pair)) > 1e-3 for pair in pairs) > 0.9 * len(pairs)

@@ -1,0 +1,95 @@
+"""What readers see of a running installation."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+SECONDS = 60.0
+PAGES = 4
+Page = dict[str, Any]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Waits until something holds; the limit is there to end a test that fails."""
+    give_up = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < give_up, "it did not come to hold"
+        time.sleep(0.05)
+
+
+def feed(client: httpx.Client, user_id: str, **params: Any) -> Page:
+    answer = client.get("/v1/feed", params={"user_id": user_id, **params})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def feed_ids(client: httpx.Client, user_id: str) -> list[str]:
+    page = feed(client, user_id, limit=100)
+    assert not page["degraded"]
+    return [item["id"] for item in page["items"]]
+
+
+def readers_of(client: httpx.Client, number: int) -> list[str]:
+    """Readers who have a personal feed."""
+    found = []
+    for user in map(str, range(1, 700)):
+        items = feed(client, user, limit=1)["items"]
+        if items and items[0]["source"] == "personal":
+            found.append(user)
+        if len(found) == number:
+            return found
+    raise AssertionError("too few have a personal feed")
+
+
+@dataclass
+class Visit:
+    """A reader's first page and those that its cursor led to; `begun` and `ended` on the monotonic clock."""
+
+    reader: str
+    begun: float
+    ended: float = float("inf")
+    pages: list[Page] = field(default_factory=list)
+
+    @property
+    def space(self) -> str:
+        return str(self.pages[0]["space"])
+
+
+@contextmanager
+def visited(client: httpx.Client, readers: Sequence[str], threads: int) -> Iterator[list[Visit]]:
+    """Readers who visit again and again, several at a time; raises at the end what befell any of them."""
+    visits: list[Visit] = []
+    over = threading.Event()
+
+    def visit_all(offset: int) -> None:
+        for reader in itertools.islice(itertools.cycle(readers), offset, None):
+            if over.is_set():
+                return
+            visits.append(_visit(client, reader))
+
+    with ThreadPoolExecutor(threads) as pool:
+        visitors = [pool.submit(visit_all, number) for number in range(threads)]
+        try:
+            yield visits
+        finally:
+            over.set()
+    for visitor in visitors:
+        visitor.result()
+
+
+def _visit(client: httpx.Client, reader: str) -> Visit:
+    visit, cursor = Visit(reader, time.monotonic()), {}
+    while len(visit.pages) < PAGES:
+        visit.pages.append(feed(client, reader, limit=10, **cursor))
+        if not visit.pages[-1]["next_cursor"]:
+            break
+        cursor = {"cursor": visit.pages[-1]["next_cursor"]}
+    visit.ended = time.monotonic()
+    return visit
