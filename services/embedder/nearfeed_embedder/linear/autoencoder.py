@@ -62,12 +62,11 @@ def fit_roles(read: "csr_matrix", rule: LinearRule) -> Roles:
     ridge = rule.ridge + rule.dropout / (1 - rule.dropout) * counts
     rank = min(rule.dim, *rows.shape)
     solve = _by_readers if rows.shape[0] < rows.shape[1] else _by_posts
-    roles = [np.zeros((read.shape[1], rule.dim), np.float32) for _ in range(2)]
-    for role, found in zip(roles, solve(rows, ridge, rank), strict=True):
-        role[chosen, :rank] = found
     known = np.zeros(read.shape[1], np.bool_)
     known[chosen] = True
-    return Roles(*roles, known)
+    contexts, vectors = np.zeros((2, read.shape[1], rule.dim), np.float32)
+    contexts[chosen, :rank], vectors[chosen, :rank] = solve(rows, ridge, rank)
+    return Roles(contexts, vectors, known)
 
 
 def _counted(read: "csr_matrix", power: float) -> "csr_matrix":
