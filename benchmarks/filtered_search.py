@@ -1,18 +1,24 @@
 """Recall, latency and memory of filtered searches on the servers of `make servers` and on Milvus Lite.
 
-    python -m benchmarks.filtered_search [--posts 50000 500000] [--stores milvus opensearch milvus-lite]
+    python -m benchmarks.filtered_search load [--posts 50000 500000] [--stores milvus opensearch milvus-lite]
+    python -m benchmarks.filtered_search search [--posts …] [--stores …]
+
+The first loads the posts and waits for the graphs, which takes an hour and may be done on a busy machine;
+the second searches them, which needs a quiet one. `drop` removes them. Memory is what the server held when
+the posts had been loaded; smaller spaces are loaded first and stay.
 
 Rows of benchmarks/results/filtered_search.csv for other stores and sizes are kept.
 """
 
 import argparse
 import csv
+import json
 import os
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,47 +36,42 @@ K = 20
 SHARES = (100, 50, 10, 4, 2, 0.1)
 LITE_POSTS = 50_000
 BATCH = 5_000
-SPACE = "benchmark filtered search"
+LOADED = CACHE / "benchmark"
 Vectors = np.ndarray
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("step", choices=["load", "search", "drop"])
     parser.add_argument("--posts", type=int, nargs="+", default=[50_000, 500_000])
     parser.add_argument("--stores", nargs="+", default=["milvus", "opensearch", "milvus-lite"])
     parser.add_argument("--searches", type=int, default=200)
-    parser.add_argument("--settle", type=int, default=300, help="seconds that a server may build its graph")
+    parser.add_argument("--settle", type=int, default=1800, help="seconds that a server may build its graph")
     arguments = parser.parse_args()
-    for posts in arguments.posts:
+    LOADED.mkdir(parents=True, exist_ok=True)
+    for posts in sorted(arguments.posts):
         for name in arguments.stores:
-            if name != "milvus-lite" or posts <= LITE_POSTS:
-                keep(list(measured(name, posts, arguments.searches, arguments.settle)))
+            if name == "milvus-lite" and posts > LITE_POSTS:
+                continue
+            with closing(open_store(url(name))) as store:
+                if arguments.step == "load":
+                    load(store, name, posts, arguments.settle)
+                elif arguments.step == "search":
+                    keep(list(searched(store, name, posts, arguments.searches)))
+                else:
+                    store.drop_space(space_of(posts))
 
 
-def measured(name: str, posts: int, searches: int, settle: int) -> Iterator[dict[str, Any]]:
-    """One row for each share of posts that match."""
-    vectors, ranks = clustered(posts, DIM), np.random.default_rng(1).permutation(posts)
-    questions = near(vectors, searches)
-    with tempfile.TemporaryDirectory() as folder:
-        store = open_store(url(name, folder))
-        loading = load(store, vectors, ranks)
-        building = wait_until_steady(store, questions, settle)
-        for share in SHARES:
-            row = {"store": name, "posts": posts, "dim": DIM, "matching_percent": share}
-            row |= searched(store, vectors, ranks, questions, round(posts * share / 100))
-            row |= {"load_s": round(loading), "settle_s": round(building), "memory_mib": memory(name)}
-            print(row, flush=True)
-            yield row
-        store.drop_space(SPACE)
-        store.close()
-
-
-def url(name: str, folder: str) -> str:
-    """Where `make servers` put it."""
+def url(name: str) -> str:
+    """Where `make servers` put it, in a namespace of its own."""
     ports = {"milvus": ("NEARFEED_MILVUS_PORT", "19530"), "opensearch": ("NEARFEED_OPENSEARCH_PORT", "19200")}
     if name == "milvus-lite":
-        return f"milvus-lite://{folder}/vectors.db"
-    return f"{name}://127.0.0.1:{os.environ.get(*ports[name])}?timeout=60"
+        return f"milvus-lite://{LOADED}/vectors.db"
+    return f"{name}://127.0.0.1:{os.environ.get(*ports[name])}?timeout=60&namespace=benchmark"
+
+
+def space_of(posts: int) -> str:
+    return f"filtered-search-{posts}"
 
 
 def clustered(posts: int, dim: int) -> Vectors:
@@ -91,50 +92,74 @@ def near(vectors: Vectors, number: int) -> Vectors:
     return np.asarray(chosen + 0.4 * others + noise, np.float32)
 
 
-def load(store: VectorStore, vectors: Vectors, ranks: Vectors) -> float:
-    """Seconds to write all posts and see them; `published_at` is a random rank, which filters by share."""
+def ranks_of(posts: int) -> Vectors:
+    """`published_at` of each post: a random rank, which filters by share."""
+    return np.random.default_rng(1).permutation(posts)
+
+
+def load(store: VectorStore, name: str, posts: int, settle: int) -> None:
+    """Writes all posts, waits until they are seen and the graph is built, and notes what it took."""
+    vectors, ranks, space = clustered(posts, DIM), ranks_of(posts), space_of(posts)
     started = time.perf_counter()
-    store.drop_space(SPACE)
-    store.create_space(SPACE, vectors.shape[1])
-    for start in range(0, len(vectors), BATCH):
-        numbers = range(start, min(start + BATCH, len(vectors)))
+    store.drop_space(space)
+    store.create_space(space, DIM)
+    for start in range(0, posts, BATCH):
+        numbers = range(start, min(start + BATCH, posts))
         store.upsert(
-            SPACE,
+            space,
             [
                 StoredVector(str(n), f"c{n % 100}", f"a{n % 5_000}", int(ranks[n]), vectors[n])
                 for n in numbers
             ],
         )
-    store.flush(SPACE)
-    return time.perf_counter() - started
+    store.flush(space)
+    loading = time.perf_counter() - started
+    building = wait_until_steady(store, space, near(vectors, 30), settle)
+    noted = {"load_s": round(loading), "settle_s": round(building), "memory_mib": memory(name)}
+    (LOADED / f"{name}-{posts}.json").write_text(json.dumps(noted))
+    sys.stdout.write(f"{name} {posts}: {noted}\n")
 
 
-def wait_until_steady(store: VectorStore, questions: Vectors, limit: int) -> float:
-    """Seconds until three rounds of searches over all posts take the same time within a quarter."""
+def wait_until_steady(store: VectorStore, space: str, questions: Vectors, limit: int) -> float:
+    """Seconds until a search over all posts takes the same time, within a quarter, three times over."""
     started, rounds = time.perf_counter(), []
     while time.perf_counter() - started < limit:
-        begun = time.perf_counter()
-        for question in questions[:30]:
-            store.search(SPACE, question, K, Filter(published_after=0))
-        rounds.append(time.perf_counter() - begun)
+        seconds = []
+        for question in questions:
+            begun = time.perf_counter()
+            store.search(space, question, K, Filter(published_after=0))
+            seconds.append(time.perf_counter() - begun)
+        rounds.append(float(np.median(seconds)))
         if len(rounds) >= 3 and max(rounds[-3:]) < 1.25 * min(rounds):
             break
         time.sleep(10)
     return time.perf_counter() - started
 
 
-def searched(
-    store: VectorStore, vectors: Vectors, ranks: Vectors, questions: Vectors, matching: int
+def searched(store: VectorStore, name: str, posts: int, searches: int) -> Iterator[dict[str, Any]]:
+    """One row for each share of posts that match."""
+    noted = json.loads((LOADED / f"{name}-{posts}.json").read_text())
+    vectors, ranks = clustered(posts, DIM), ranks_of(posts)
+    questions = near(vectors, searches)
+    for share in SHARES:
+        oldest = posts - round(posts * share / 100)
+        row = {"store": name, "posts": posts, "dim": DIM, "matching_percent": share}
+        row |= measured(store, space_of(posts), vectors, np.flatnonzero(ranks >= oldest), questions, oldest)
+        row |= noted
+        sys.stdout.write(f"{row}\n")
+        yield row
+
+
+def measured(
+    store: VectorStore, space: str, vectors: Vectors, matching: Vectors, questions: Vectors, oldest: int
 ) -> dict[str, float]:
-    """Recall@20 against all inner products, and milliseconds."""
-    oldest = len(ranks) - matching
-    numbers = np.flatnonzero(ranks >= oldest)
-    scores = questions @ vectors[numbers].T
+    """Recall@20 against the inner products with all that match, and milliseconds."""
+    scores = questions @ vectors[matching].T
     recalls, seconds = [], []
     for question, row in zip(questions, scores, strict=True):
-        best = set(numbers[np.argpartition(-row, K - 1)[:K]].tolist())
+        best = set(matching[np.argpartition(-row, K - 1)[:K]].tolist())
         begun = time.perf_counter()
-        hits = store.search(SPACE, question, K, Filter(published_after=oldest))
+        hits = store.search(space, question, K, Filter(published_after=oldest))
         seconds.append(time.perf_counter() - begun)
         recalls.append(len({int(hit.item_id) for hit in hits} & best) / K)
     p50, p95 = np.percentile(seconds, [50, 95]) * 1_000

@@ -5,14 +5,10 @@ A server that is not there skips the test with the reason; with REQUIRE_SERVERS=
 
 import os
 import socket
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
-from sqlalchemy import create_engine, text
-
-_ACCOUNT = "mysql+mysqlconnector://nearfeed:nearfeed@127.0.0.1"
+from benchmarks.installation import database
 
 
 def server_port(name: str, setting: str, default: int) -> int:
@@ -28,24 +24,15 @@ def server_port(name: str, setting: str, default: int) -> int:
     return port
 
 
-def kafka_url(partitions: int = 4) -> str:
+def kafka_url(partitions: int = 4, prefix: str = "") -> str:
     """Kafka with a group protocol that notices a dead member after six seconds."""
     port = server_port("Kafka", "NEARFEED_KAFKA_PORT", 19092)
     timing = "session_timeout_ms=6000&heartbeat_interval_ms=1000"
-    return f"kafka://127.0.0.1:{port}?partitions={partitions}&{timing}"
+    return f"kafka://127.0.0.1:{port}?partitions={partitions}&{timing}" + (
+        f"&prefix={prefix}" if prefix else ""
+    )
 
 
-@contextmanager
-def fresh_database() -> Iterator[str]:
+def fresh_database() -> AbstractContextManager[str]:
     """The URL of an empty database on MariaDB that is dropped afterwards."""
-    port = server_port("MariaDB", "NEARFEED_MARIADB_PORT", 13306)
-    name = f"nearfeed_{uuid.uuid4().hex}"
-    admin = create_engine(f"{_ACCOUNT}:{port}/nearfeed", isolation_level="AUTOCOMMIT", pool_pre_ping=True)
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET latin1"))
-    try:
-        yield f"{_ACCOUNT}:{port}/{name}"
-    finally:
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name}"))
-        admin.dispose()
+    return database(server_port("MariaDB", "NEARFEED_MARIADB_PORT", 13306))

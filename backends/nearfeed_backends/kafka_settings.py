@@ -1,5 +1,6 @@
-"""What a kafka:// URL says: servers, how topics are made, and the client's own settings."""
+"""What a kafka:// URL says: servers, how topics are made and named, and the client's own settings."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,18 +26,21 @@ _MEMBER: dict[str, tuple[str, Callable[[str], Any]]] = {
     "heartbeat_interval_ms": ("heartbeat_interval_ms", int),
 }
 _TOPIC = ("partitions", "replication")
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 @dataclass(frozen=True)
 class KafkaSettings:
     """`partitions` and `replication` are for topics that Nearfeed makes; -1 is the cluster's default.
 
+    `prefix` stands before the names of Nearfeed's topics and groups.
     `client` goes to every client of the driver, `member` to consumers.
     """
 
     servers: tuple[str, ...]
     partitions: int = 4
     replication: int = -1
+    prefix: str = ""
     client: Mapping[str, Any] = field(default_factory=dict)
     member: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,7 +53,7 @@ def read_url(url: str) -> KafkaSettings:
     """Raises BackendSettingError that names the part at fault; a password is never shown."""
     hosts, _, query = url.partition("://")[2].partition("?")
     given = _parameters(query)
-    known = {*_TOPIC, *_CLIENT, *_MEMBER}
+    known = {*_TOPIC, "prefix", *_CLIENT, *_MEMBER}
     for name in given:
         if name not in known:
             raise BackendSettingError(
@@ -57,7 +61,18 @@ def read_url(url: str) -> KafkaSettings:
             )
     counts = {name: _count(name, given[name]) for name in _TOPIC if name in given}
     client, member = _mapped(_CLIENT, given), _mapped(_MEMBER, given)
-    return KafkaSettings(_servers(hosts), **counts, client=client, member=member)
+    return KafkaSettings(_servers(hosts), **counts, prefix=_prefix(given), client=client, member=member)
+
+
+def _prefix(given: Mapping[str, str]) -> str:
+    prefix = given.get("prefix")
+    if prefix is None:
+        return ""
+    if not _PREFIX.fullmatch(prefix):
+        raise BackendSettingError(
+            f"{LOG}: prefix may hold letters, digits, dots, dashes and underscores, not {prefix!r}."
+        )
+    return prefix
 
 
 def _servers(hosts: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from nearfeed_backends.kafka_prefix import bare
 from nearfeed_backends.kafka_settings import KafkaSettings
 from nearfeed_contracts.event_log import DEAD_SUFFIX, LogUnavailableError
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS, Topic
@@ -87,7 +88,7 @@ class KafkaTopics:
         options = {
             "num_partitions": self._settings.partitions,
             "replication_factor": self._settings.replication,
-            "configs": configuration_of(name),
+            "configs": configuration_of(bare(name, self._settings.prefix)),
         }
         with suppress(TopicAlreadyExistsError):
             self._admin.create_topics({name: options}, timeout_ms=_REQUEST_MS)

@@ -4,26 +4,20 @@ A space is one collection with a FLAT index, which scans the posts that a filter
 keeps a second collection beside it with an HNSW graph, since Milvus 2.3 has one index per collection.
 """
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pymilvus import DataType, MilvusClient
 
+from nearfeed_backends.space_names import SpaceNames
 from nearfeed_contracts.fields import MAX_ID
 
-_PREFIX = "nearfeed_"
 _GRAPH = "_graph"
 _SPACE = "nearfeed.space"
 # Milvus counts bytes; a character takes up to four.
 _MAX_ID_BYTES = 4 * MAX_ID
 _FLAT = {"index_type": "FLAT", "metric_type": "IP"}
 _FILTER_INDEXES = {"community_id": "Trie", "author_id": "Trie", "published_at": "STL_SORT"}
-
-
-def collection_name(space: str) -> str:
-    """A name of the letters that Milvus allows; the space's own is in the collection's description."""
-    return _PREFIX + hashlib.sha256(space.encode()).hexdigest()
 
 
 def graph_name(collection: str) -> str:
@@ -36,16 +30,17 @@ def hnsw(m: int, ef_construction: int) -> dict[str, Any]:
     return {"index_type": "HNSW", "metric_type": "IP", "params": {"M": m, "efConstruction": ef_construction}}
 
 
-def create_collection(client: MilvusClient, space: str, dim: int, graph: dict[str, Any] | None) -> str:
-    """Makes and loads the collections of a space, as far as they are missing; returns the exact one's name.
+def create_collection(
+    client: MilvusClient, name: str, space: str, dim: int, graph: dict[str, Any] | None
+) -> None:
+    """Makes and loads the collections of a space, as far as they are missing; `name` is the exact one's.
 
     `graph` is the index of the second collection; None: there is none, and filters have no index.
     """
-    name = collection_name(space)
     if graph is None:
         _create(client, name, space, dim, "Strong")
         load_collection(client, name)
-        return name
+        return
     collections = {graph_name(name): graph, name: _FLAT}
     # The exact one last, as it is the one that says that the space exists.
     for collection, vector_index in collections.items():
@@ -55,7 +50,6 @@ def create_collection(client: MilvusClient, space: str, dim: int, graph: dict[st
             _add_indexes(client, collection, vector_index, _FILTER_INDEXES)
     with ThreadPoolExecutor() as threads:
         list(threads.map(client.load_collection, collections))
-    return name
 
 
 def drop_collection(client: MilvusClient, collection: str, *, with_graph: bool) -> None:
@@ -72,13 +66,9 @@ def load_collection(client: MilvusClient, name: str) -> None:
     client.load_collection(name)
 
 
-def space_collections(client: MilvusClient, **options: Any) -> set[str]:
-    """The names of all collections that are spaces."""
-    return {
-        name
-        for name in client.list_collections(**options)
-        if name.startswith(_PREFIX) and not name.endswith(_GRAPH)
-    }
+def space_collections(client: MilvusClient, names: SpaceNames, **options: Any) -> set[str]:
+    """The exact collections of all spaces of an installation."""
+    return {name for name in client.list_collections(**options) if names.has(name)}
 
 
 def space_and_dim(client: MilvusClient, collection: str, **options: Any) -> tuple[str, int]:

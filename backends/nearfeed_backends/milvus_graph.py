@@ -14,6 +14,7 @@ from pydantic import Field
 from pymilvus import MilvusClient
 
 from nearfeed_backends.milvus_collections import graph_name, hnsw
+from nearfeed_backends.space_names import Namespace
 from nearfeed_backends.url_settings import UrlSettings
 
 _SEEN_SECONDS = 60
@@ -41,6 +42,7 @@ class MilvusSettings(UrlSettings):
     exact_matches: int = Field(20_000, ge=0)
     exact_share: float = Field(0.25, ge=0, le=1)
     timeout: float = Field(2.0, gt=0)
+    namespace: Namespace = ""
     secure: bool = False
 
 

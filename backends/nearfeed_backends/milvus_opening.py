@@ -14,6 +14,7 @@ from nearfeed_backends.milvus_collections import load_collection
 from nearfeed_backends.milvus_graph import MilvusGraph, MilvusSettings
 from nearfeed_backends.milvus_lite_folder import check_files, collections_in, damaged, remove_unfinished
 from nearfeed_backends.milvus_store import MilvusStore
+from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.url_settings import host_and_port, url_settings
 from nearfeed_contracts.vector_store import StoreUnavailableError
 
@@ -76,6 +77,7 @@ def open_server(url: str) -> MilvusStore:
         client,
         flush_rows=_SERVER_FLUSH_ROWS,
         make_lock=nullcontext,
+        names=SpaceNames(settings.namespace),
         graph=MilvusGraph(client, settings),
     )
 

@@ -23,6 +23,7 @@ from nearfeed_backends.milvus_collections import (
 )
 from nearfeed_backends.milvus_filters import expression, one_of
 from nearfeed_backends.milvus_graph import MilvusGraph, count, wait_until_seen
+from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -68,12 +69,14 @@ class MilvusStore:
         *,
         flush_rows: int,
         make_lock: Callable[[], Lock],
+        names: SpaceNames | None = None,
         graph: MilvusGraph | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._flush_rows = flush_rows
         self._make_lock = make_lock
+        self._names = names or SpaceNames()
         self._graph = graph
         self._once: dict[str, Any] = graph.once if graph else {}
         self._reading: dict[str, Any] = graph.reading if graph else {}
@@ -92,7 +95,8 @@ class MilvusStore:
             # Also for a space that exists on a server, where its making may have been broken off.
             if self._graph or space not in self._spaces:
                 index = self._graph.index() if self._graph else None
-                collection = create_collection(self._client, space, dim, index)
+                collection = self._names.of(space)
+                create_collection(self._client, collection, space, dim, index)
                 self._spaces.setdefault(space, self._found(collection, dim))
 
     def drop_space(self, space: str) -> None:
@@ -217,11 +221,16 @@ class MilvusStore:
     def _refresh(self) -> None:
         """Makes the catalogue what the server has; other processes may create and drop spaces."""
         known = {found.collection: space for space, found in self._spaces.items()}
-        present = space_collections(self._client, **self._once)
+        present = space_collections(self._client, self._names, **self._once)
         for collection in known.keys() - present:
             del self._spaces[known[collection]]
         for collection in present - known.keys():
-            space, dim = space_and_dim(self._client, collection, **self._once)
+            try:
+                space, dim = space_and_dim(self._client, collection, **self._once)
+            except MilvusException as error:
+                if error.code == _NO_SUCH_COLLECTION:  # dropped since it was listed
+                    continue
+                raise
             self._spaces[space] = self._found(collection, dim)
 
     @contextmanager

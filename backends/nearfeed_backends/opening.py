@@ -26,6 +26,7 @@ def open_log(url: str) -> EventLog:
 
 
 def _open_kafka(url: str) -> EventLog:
+    from nearfeed_backends.kafka_prefix import PrefixedLog
     from nearfeed_backends.kafka_settings import read_url
 
     settings = read_url(url)
@@ -35,7 +36,8 @@ def _open_kafka(url: str) -> EventLog:
         if error.name != "kafka":
             raise
         raise missing_driver(LOG, url, "kafka-python") from None
-    return KafkaLog(settings)
+    log: EventLog = KafkaLog(settings)
+    return PrefixedLog(log, settings.prefix) if settings.prefix else log
 
 
 def open_store(url: str) -> VectorStore:

@@ -1,15 +1,14 @@
 """The index behind a space: its name, settings and mapping, and how scores and filters are written."""
 
-import hashlib
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from nearfeed_backends.space_names import Namespace
 from nearfeed_backends.url_settings import UrlSettings
 from nearfeed_contracts.vector_store import Filter
 
-INDEXES = "nearfeed_*"
 # A space's posts are written through an alias, so that no write can make an index of a dropped space.
 _WRITES = "_writes"
 # As many hits as a search may ask for; the graph itself gives at most 10,000.
@@ -28,13 +27,9 @@ class OpenSearchSettings(UrlSettings):
     shards: int = Field(1, ge=1)
     replicas: int = Field(0, ge=0)
     timeout: float = Field(2.0, gt=0)
+    namespace: Namespace = ""
     secure: bool = False
     verify: bool = True
-
-
-def index_name(space: str) -> str:
-    """A name of the letters that OpenSearch allows; the space's own is in the mapping."""
-    return "nearfeed_" + hashlib.sha256(space.encode()).hexdigest()
 
 
 def alias_of(index: str) -> str:
@@ -42,8 +37,8 @@ def alias_of(index: str) -> str:
     return index + _WRITES
 
 
-def index_body(space: str, dim: int, settings: OpenSearchSettings) -> dict[str, Any]:
-    """Settings and mapping. Flushing refreshes, so that loading many batches builds few graphs."""
+def index_body(index: str, space: str, dim: int, settings: OpenSearchSettings) -> dict[str, Any]:
+    """Settings, and the mapping with the space's own name. Flushing refreshes: a load builds few graphs."""
     name = {"type": "keyword"}
     return {
         "settings": {
@@ -54,7 +49,7 @@ def index_body(space: str, dim: int, settings: OpenSearchSettings) -> dict[str, 
             "index.max_result_window": MAX_K,
             "index.max_terms_count": 1_000_000,
         },
-        "aliases": {alias_of(index_name(space)): {"is_write_index": True}},
+        "aliases": {alias_of(index): {"is_write_index": True}},
         "mappings": {
             "dynamic": "strict",
             "_meta": {"nearfeed": {"space": space, "dim": dim}},

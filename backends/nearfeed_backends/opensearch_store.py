@@ -10,7 +10,6 @@ from opensearchpy.helpers import streaming_bulk
 from nearfeed_backends.errors import VECTORS
 from nearfeed_backends.opensearch_errors import told, unknown
 from nearfeed_backends.opensearch_mapping import (
-    INDEXES,
     MAX_GRAPH_K,
     MAX_K,
     OpenSearchSettings,
@@ -18,10 +17,10 @@ from nearfeed_backends.opensearch_mapping import (
     by_graph,
     by_scan,
     index_body,
-    index_name,
     inner_product,
     matching,
 )
+from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -45,16 +44,18 @@ class OpenSearchStore:
     def __init__(self, client: OpenSearch, settings: OpenSearchSettings) -> None:
         self._client = client
         self._settings = settings
+        self._names = SpaceNames(settings.namespace)
         self._dims: dict[str, int] = {}
         self._closed = False
 
     def create_space(self, space: str, dim: int) -> None:
         """Raises ConflictError for a space that exists with another dimension."""
+        index = self._names.of(space)
         with told(space, self._closed):
             try:
                 self._client.indices.create(
-                    index=index_name(space),
-                    body=index_body(space, dim, self._settings),
+                    index=index,
+                    body=index_body(index, space, dim, self._settings),
                     request_timeout=_WRITE_SECONDS,
                 )
             except RequestError as error:
@@ -68,12 +69,13 @@ class OpenSearchStore:
         self._dims.pop(space, None)
         with told(space, self._closed):
             self._client.indices.delete(
-                index=index_name(space), ignore_unavailable=True, request_timeout=_WRITE_SECONDS
+                index=self._names.of(space), ignore_unavailable=True, request_timeout=_WRITE_SECONDS
             )
 
     def spaces(self) -> frozenset[str]:
         with told("all", self._closed):
-            return frozenset(found["space"] for found in self._described(INDEXES))
+            described = self._described(self._names.prefix + "*")
+        return frozenset(meta["space"] for index, meta in described.items() if self._names.has(index))
 
     def upsert(self, space: str, vectors: Sequence[StoredVector]) -> None:
         check_vectors(vectors, self._dim(space))
@@ -86,7 +88,7 @@ class OpenSearchStore:
 
     def flush(self, space: str) -> None:
         with told(space, self._closed):
-            self._client.indices.refresh(index=index_name(space), request_timeout=_WRITE_SECONDS)
+            self._client.indices.refresh(index=self._names.of(space), request_timeout=_WRITE_SECONDS)
 
     def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
         """`k` is at most 16,384."""
@@ -117,7 +119,7 @@ class OpenSearchStore:
 
     def count(self, space: str) -> int:
         with told(space, self._closed):
-            return int(self._client.count(index=index_name(space))["count"])
+            return int(self._client.count(index=self._names.of(space))["count"])
 
     def close(self) -> None:
         """Calls that follow raise StoreUnavailableError."""
@@ -145,7 +147,7 @@ class OpenSearchStore:
         """Raises StoreUnavailableError where a part of the shards did not answer."""
         options = {} if seconds is None else {"request_timeout": seconds}
         answer: dict[str, Any] = self._client.search(
-            index=index_name(space), body=body, allow_partial_search_results=False, **options
+            index=self._names.of(space), body=body, allow_partial_search_results=False, **options
         )
         return answer
 
@@ -161,7 +163,7 @@ class OpenSearchStore:
                 initial_backoff=_FIRST_WAIT,
                 max_backoff=_LONGEST_WAIT,
                 yield_ok=False,
-                index=alias_of(index_name(space)),
+                index=alias_of(self._names.of(space)),
                 require_alias=True,
                 request_timeout=_WRITE_SECONDS,
             )
@@ -184,14 +186,15 @@ class OpenSearchStore:
 
     def _look_up(self, space: str) -> int:
         with told(space, self._closed):
-            [found] = self._described(index_name(space))
+            [found] = self._described(self._names.of(space)).values()
         self._dims[space] = int(found["dim"])
         return self._dims[space]
 
-    def _described(self, index: str) -> list[dict[str, Any]]:
-        mappings = self._client.indices.get_mapping(index=index)
-        metas = [mapping["mappings"].get("_meta", {}) for mapping in mappings.values()]
-        return [meta["nearfeed"] for meta in metas if "nearfeed" in meta]
+    def _described(self, indexes: str) -> dict[str, dict[str, Any]]:
+        """Space and dimension by index."""
+        mappings = self._client.indices.get_mapping(index=indexes).items()
+        metas = {index: found["mappings"].get("_meta", {}) for index, found in mappings}
+        return {index: meta["nearfeed"] for index, meta in metas.items() if "nearfeed" in meta}
 
 
 def _document(stored: StoredVector) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nearfeed_backends.opening import open_log
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import EventLog, Message, Record, Subscription, TopicPartition
 from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.topics import INTERACTIONS, ITEMS, MEMBERSHIPS
 from servers import kafka_url
 
 
@@ -110,8 +111,13 @@ class EventLogContract:
         one, two = (log.subscribe([topic], group, from_start) for group in ("one", "two"))
         assert take(one, 1) == take(two, 1)
 
-    def test_a_subscription_gets_all_of_its_topics_and_no_other(self, log: EventLog, topic: str) -> None:
-        names = [f"{topic}-{i}" for i in range(3)]
+    @pytest.fixture
+    def names(self, topic: str) -> list[str]:
+        return [f"{topic}-{i}" for i in range(3)]
+
+    def test_a_subscription_gets_all_of_its_topics_and_no_other(
+        self, log: EventLog, names: list[str]
+    ) -> None:
         log.append([Record(name, "k", str(i).encode()) for i in range(50) for name in names])
         messages = take(log.subscribe(names[:2], "group", from_start), 100, batch=30)
         assert sorted(message.topic for message in messages) == sorted(names[:2] * 50)
@@ -201,3 +207,20 @@ class TestKafkaLog(EventLogContract):
         log = open_log(kafka_url())
         yield log
         log.close()
+
+
+@pytest.mark.server
+class TestKafkaLogWithPrefix(EventLogContract):
+    @pytest.fixture
+    def log(self) -> Iterator[EventLog]:
+        log = open_log(kafka_url(prefix=f"app-{uuid.uuid4().hex}."))
+        yield log
+        log.close()
+
+    @pytest.fixture
+    def topic(self) -> str:
+        return INTERACTIONS.name
+
+    @pytest.fixture
+    def names(self) -> list[str]:
+        return [INTERACTIONS.name, MEMBERSHIPS.name, ITEMS.name]

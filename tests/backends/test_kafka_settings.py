@@ -7,10 +7,12 @@ from kafka.partitioner.default import DefaultPartitioner
 
 from nearfeed_backends.errors import BackendSettingError
 from nearfeed_backends.kafka_log import partition_of
+from nearfeed_backends.kafka_prefix import bare, prefixed
 from nearfeed_backends.kafka_settings import read_url
 from nearfeed_backends.kafka_topics import configuration_of
 from nearfeed_backends.opening import open_log
-from nearfeed_contracts.event_log import LogUnavailableError, Record
+from nearfeed_contracts.event_log import DEAD_SUFFIX, LogUnavailableError, Record
+from nearfeed_contracts.topics import TOPICS
 
 DAY_MS = timedelta(days=1) // timedelta(milliseconds=1)
 
@@ -40,6 +42,8 @@ def test_a_url_names_servers_topics_and_security() -> None:
         ("kafka://host?partition=4", "no parameter 'partition'; use one of .*partitions"),
         ("kafka://host?partitions=0", "partitions must be a whole number from 1 on, not '0'"),
         ("kafka://host?replication=two", "replication must be a whole number"),
+        ("kafka://host?prefix=my app", "prefix may hold letters, .* not 'my app'"),
+        ("kafka://host?prefix=", "prefix may hold letters, .* not ''"),
         ("kafka://host:port", "'port' is no port"),
         ("kafka://host:99999", "'99999' is no port"),
         ("kafka://host,,other", "has the form kafka://HOST:9092"),
@@ -96,3 +100,10 @@ def test_records_with_reader_ids_are_gone_after_thirty_days(name: str) -> None:
 @pytest.mark.parametrize("name", ["items", "item-vectors"])
 def test_topics_of_posts_are_compacted(name: str) -> None:
     assert configuration_of(name) == {"cleanup.policy": "compact"}
+
+
+@given(st.from_regex(r"[a-z._-]{1,20}", fullmatch=True), st.sampled_from([*TOPICS, "posts", "clicks"]))
+def test_a_prefix_is_put_before_our_topics_alone_and_taken_off_again(prefix: str, topic: str) -> None:
+    for name in (topic, topic + DEAD_SUFFIX):
+        assert prefixed(name, prefix) == (prefix + name if topic in TOPICS else name)
+        assert bare(prefixed(name, prefix), prefix) == name

@@ -169,6 +169,8 @@ def test_a_server_that_does_not_answer_is_told() -> None:
         ("h:1?depth=3", "depth is unknown; the URL may set .*m, "),
         ("h:1?m=many", "m is wrong"),
         ("h:1?timeout=0", "timeout is wrong"),
+        ("h:1?namespace=", "namespace is wrong"),
+        ("h:1?namespace=My-App", "namespace is wrong"),
         (":1", "name a host"),
         ("h:port", "name a host"),
         ("h:99999", "name a host"),

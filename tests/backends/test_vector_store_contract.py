@@ -329,6 +329,25 @@ class ServerContract(VectorStoreContract):
             assert other.count(space) == number + 1
         other.close()
 
+    def test_namespaces_do_not_meet(self, store: VectorStore, space: str, url: str) -> None:
+        names = [uuid.uuid4().hex, f"{uuid.uuid4().hex}_a"]
+        others = [open_store(f"{url}?namespace={name}") for name in names]
+        everyone = [store, *others]
+        for number, each in enumerate(everyone, 1):
+            each.create_space(space, DIM)
+            each.upsert(space, [post(f"p{number}")])
+            each.flush(space)
+        assert [found(each, space, EVERYTHING) for each in everyone] == [{"p1"}, {"p2"}, {"p3"}]
+        assert [other.spaces() for other in others] == [{space}, {space}]
+        store.drop_space(space)
+        assert space not in store.spaces()
+        others[0].drop_space(space)
+        assert [other.spaces() for other in others] == [set(), {space}]
+        assert found(others[1], space, EVERYTHING) == {"p3"}
+        others[1].drop_space(space)
+        for other in others:
+            other.close()
+
 
 @pytest.mark.server
 class TestMilvus(ServerContract):

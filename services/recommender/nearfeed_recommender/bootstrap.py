@@ -18,6 +18,7 @@ from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import upkeep
 from nearfeed_recommender.api.app import create_app
+from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
@@ -34,6 +35,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _UPKEEP_SECONDS = 1.0
+_IN_PROCESS = ("milvus-lite:", "memory:")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def bootstrap(
             store = _open_store(settings.vectors_url)
             resources.callback(store.close)
         service = _wire(settings, engine, log, store)
-        resources.callback(service.consumers[0].close)
+        resources.callback(service.close)
         if isinstance(store, LateStore):
             service.api_loops.append(Loop("vectors", store.run))
         return replace(service, close=resources.pop_all().close)
@@ -103,9 +105,11 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     popularity = Popularity(engine, settings.popular_days)
     relay = Relay(engine, log)
     consumer = Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))
+    breaker = StoreBreaker(_search_seconds(settings))
     feed = FeedSources(
         engine=engine,
         store=store,
+        breaker=breaker,
         popularity=popularity,
         pooling=pooling,
         secret=secret,
@@ -118,6 +122,10 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     def keep_up() -> int:
         with mend:
             return upkeep.run_once(engine, pooling)
+
+    def close() -> None:
+        breaker.close()
+        consumer.close()
 
     return Recommender(
         app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
@@ -133,8 +141,14 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         pumps=[relay.run_once, keep_up],
         operations={},
         checks={"database": partial(database_answers, engine)},
-        close=consumer.close,
+        close=close,
     )
+
+
+def _search_seconds(settings: RecommenderSettings) -> float | None:
+    """A store in this process cannot be cut off, and is slow only where all is."""
+    in_process = settings.vectors_url.startswith(_IN_PROCESS)
+    return None if in_process else settings.search_timeout_ms / 1_000
 
 
 def load_secret(settings: RecommenderSettings) -> bytes:

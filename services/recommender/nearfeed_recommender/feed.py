@@ -3,8 +3,9 @@
 Read `first_page` and `next_page` from the top; every step is a function below or in a module beside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -14,6 +15,7 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import active_space_name, item_contexts
 from nearfeed_contracts.vector_store import Filter, StoreUnavailableError, UnknownSpaceError, VectorStore
 from nearfeed_recommender.blending import interleave, reserve_places
+from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.pages import (
     Entry,
     Ranking,
@@ -50,6 +52,7 @@ class FeedSources:
 
     engine: Engine
     store: VectorStore
+    breaker: StoreBreaker
     popularity: Popularity
     pooling: Pooling
     secret: bytes
@@ -144,18 +147,22 @@ def _personal(
     sources: FeedSources, connection: Connection, audience: Audience, space: str, vector: Vector
 ) -> tuple[Entry, ...]:
     """One filtered search, and where there are new posts another among them, for the places kept for them."""
-    where = audience.filter()
-    ranked = _search(sources, space, vector, where, "personal")
-    since = max(now_micros() - sources.new_micros, where.published_after or 0)
-    if not has_posts_since(connection, audience, since):
-        return tuple(ranked)
-    new = _search(sources, space, vector, replace(where, published_after=since), "new")
-    return tuple(reserve_places(ranked, new, NEW_POST_EVERY)[: sources.depth])
+    filters = {"personal": audience.filter()}
+    since = max(now_micros() - sources.new_micros, audience.published_after or 0)
+    if has_posts_since(connection, audience, since):
+        filters["new"] = replace(filters["personal"], published_after=since)
+    found = sources.breaker.ask(partial(_search, sources, space, vector, filters))
+    return tuple(reserve_places(found["personal"], found.get("new", ()), NEW_POST_EVERY)[: sources.depth])
 
 
-def _search(sources: FeedSources, space: str, vector: Vector, where: Filter, source: str) -> list[Entry]:
-    hits = sources.store.search(space, vector, sources.depth, where)
-    return [Entry(hit.item_id, hit.score, source) for hit in hits]
+def _search(
+    sources: FeedSources, space: str, vector: Vector, filters: Mapping[str, Filter]
+) -> dict[str, list[Entry]]:
+    """The entries of each source."""
+    hits = {
+        source: sources.store.search(space, vector, sources.depth, where) for source, where in filters.items()
+    }
+    return {source: [Entry(*hit, source) for hit in found] for source, found in hits.items()}
 
 
 def _reader_vector(

@@ -23,6 +23,12 @@ class RecommenderSettings(Settings):
         description="signs cursors, keys hashes of erased readers: keep it; empty: a file in the data folder",
     )
     feed_depth: int = Field(default=500, ge=1, le=5_000, description="posts that a first page ranks")
+    search_timeout_ms: int = Field(
+        default=200,
+        ge=1,
+        description="how long a feed waits for a vector server before it is degraded; "
+        "an embedded store is waited for",
+    )
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")
     new_hours: float = Field(
         default=48,

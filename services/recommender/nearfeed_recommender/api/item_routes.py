@@ -59,7 +59,7 @@ def get_similar(
 ) -> SimilarOut:
     with reading(context.engine) as connection:
         space = active_space_of(connection)
-        found = similar_posts(connection, context.store, space, item_id, limit)
+        found = similar_posts(connection, context.store, context.feed.breaker, space, item_id, limit)
     return SimilarOut(
         space=space, items=[SimilarItemOut(**asdict(post), score=hit.score) for post, hit in found]
     )
