@@ -10,7 +10,15 @@ from benchmarks.__main__ import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- figures:begin -->\n", "<!-- figures:end -->"
-QUALITY = ("pinsage", "item-knn", "popularity", "gain over item-knn", "gain over popularity")
+QUALITY = (
+    "pinsage-linear",
+    "pinsage",
+    "linear",
+    "item-knn",
+    "popularity",
+    "gain over item-knn",
+    "gain over popularity",
+)
 SPEED = ("import interactions: rate", "train", "train: peak memory", "load and activate: rate")
 LATENCY = ("feed sequential", "feed with 8 clients", "event to feed", "post to feed")
 
