@@ -192,7 +192,7 @@ positions = Table(
     "positions",
     metadata,
     Column("consumer_group", String(64), primary_key=True),
-    Column("topic", String(64), primary_key=True),
+    Column("topic", String(255), primary_key=True),  # an app's own topics have long names
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
 )
@@ -208,7 +208,7 @@ feed_pages = Table(
     Index("feed_pages_by_time", "created_at"),
 )
 
-# Written by the importer: how far a file has been taken in.
+# Written by the importer: how far a file or a query (`file_hash` is what it is known by) has been taken in.
 imports = Table(
     "imports",
     metadata,
@@ -217,6 +217,7 @@ imports = Table(
     Column("rows_done", BigInteger, nullable=False),
     Column("rows_refused", BigInteger, nullable=False),
     Column("finished", Boolean, nullable=False),
+    Column("read_up_to", _TEXT),  # JSON of the last key of a query; NULL for a file
     Column("updated_at", BigInteger, nullable=False),
 )
 

@@ -25,12 +25,25 @@ from nearfeed_runtime.sql import committed, reading
 
 Handler = Callable[[Connection, Sequence[Event]], None]
 Handlers = Mapping[type[Event], Sequence[Handler]]
+Read = Callable[[Message], Sequence[Event]]
 
 logger = structlog.get_logger(__name__)
 EVENTS = Counter("nearfeed_events_consumed_total", "Events whose effects are committed.", ["group", "type"])
 DEAD = Counter("nearfeed_events_dead_total", "Messages that could not be read.", ["topic"])
 FAILURES = Counter("nearfeed_consume_failures_total", "Batches that were rolled back.", ["group", "error"])
 _RETRY_SECONDS = 1.0
+
+
+def events_of(message: Message) -> Sequence[Event]:
+    """The event of a message; a null value on `items` deletes the post, elsewhere it has no effect."""
+    if message.value is not None:
+        return [decode(message.value)]
+    if message.topic == ITEMS.name:
+        try:
+            return [ItemDeleted(item_id=message.key)]
+        except ValidationError as error:
+            raise UnreadableEventError(f"key: {tell_fault(error)}") from None
+    return []
 
 
 class LostPartitionError(Exception):
@@ -41,7 +54,8 @@ class Consumer:
     """One member of a consumer group that turns events into effects by a table of handlers.
 
     A handler gets a run of events of one type, in order, inside the transaction of the batch.
-    A type without handlers is passed over.
+    A type without handlers is passed over. `read` tells which events a message is, and raises
+    UnreadableEventError for one that goes to the dead letters.
     """
 
     def __init__(
@@ -52,6 +66,7 @@ class Consumer:
         topics: Sequence[str],
         handlers: Handlers,
         *,
+        read: Read = events_of,
         batch: int = 500,
     ) -> None:
         self._engine = engine
@@ -59,6 +74,7 @@ class Consumer:
         self._group = group
         self._topics = topics
         self._handlers = handlers
+        self._read = read
         self._batch = batch
         self._subscription: Subscription = log.subscribe(topics, group, self._stored_position)
 
@@ -85,7 +101,7 @@ class Consumer:
         messages = self._subscription.poll(self._batch, timeout)
         if not messages:
             return 0
-        events, dead = _read(messages)
+        events, dead = _read_all(messages, self._read)
         if dead:
             self._log.append(dead)
         moved = committed(self._engine, lambda transaction: self._apply(transaction, messages, events))
@@ -173,29 +189,17 @@ def _key(group: str, source: TopicPartition) -> tuple:  # type: ignore[type-arg]
     )
 
 
-def _read(messages: Iterable[Message]) -> tuple[list[Event], list[Record]]:
+def _read_all(messages: Iterable[Message], read: Read) -> tuple[list[Event], list[Record]]:
     events: list[Event] = []
     dead: list[Record] = []
     for message in messages:
         try:
-            events.extend(_events_of(message))
+            events.extend(read(message))
         except UnreadableEventError as error:
             DEAD.labels(message.topic).inc()
             logger.warning("unreadable event", topic=message.topic, offset=message.offset, reason=str(error))
             dead.append(_dead_record(message, str(error)))
     return events, dead
-
-
-def _events_of(message: Message) -> list[Event]:
-    """The event of a message; a null value on `items` deletes the post, elsewhere it has no effect."""
-    if message.value is not None:
-        return [decode(message.value)]
-    if message.topic == ITEMS.name:
-        try:
-            return [ItemDeleted(item_id=message.key)]
-        except ValidationError as error:
-            raise UnreadableEventError(f"key: {tell_fault(error)}") from None
-    return []
 
 
 def _dead_record(message: Message, reason: str) -> Record:

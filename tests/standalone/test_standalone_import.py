@@ -335,7 +335,7 @@ def test_a_file_of_unknown_suffix_or_that_is_missing(importer: Importer, tmp_pat
 
 
 def test_an_unknown_kind(importer: Importer, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="choose one of items, interactions, memberships"):
+    with pytest.raises(NotFoundError, match="choose one of items, deletions, interactions, memberships"):
         run(importer, "users", tmp_path)
 
 

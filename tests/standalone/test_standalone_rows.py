@@ -64,7 +64,7 @@ def _read_back(path: Path, kind: str) -> tuple[list[int], list[dict[str, Any]]]:
     with open_rows(path) as rows:
         for raw in rows.rows:
             assert raw.fault is None
-            lines.append(raw.line)
+            lines.append(raw.place["line"])
             model = kind_of(kind).model.model_validate(filled(raw.values))
             found.append(model.model_dump(include=set(kind_of(kind).columns)))
         assert raw.position == rows.total

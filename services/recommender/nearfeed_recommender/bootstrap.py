@@ -16,7 +16,7 @@ from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
-from nearfeed_recommender import upkeep
+from nearfeed_recommender import app_topics, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.consuming import GROUP, handlers
@@ -76,7 +76,7 @@ def bootstrap(
             store = _open_store(settings.vectors_url)
             resources.callback(store.close)
         service = _wire(settings, engine, log, store)
-        resources.callback(service.consumers[0].close)
+        resources.callback(service.close)
         if isinstance(store, LateStore):
             service.api_loops.append(Loop("vectors", store.run))
         return replace(service, close=resources.pop_all().close)
@@ -104,7 +104,9 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     pooling = Pooling(settings.weight_rule, ContextCache())
     popularity = Popularity(engine, settings.popular_days)
     relay = Relay(engine, log)
-    consumer = Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))
+    consumers = {"interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))}
+    if settings.topic_map:
+        consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
     feed = FeedSources(
         engine=engine,
         store=store,
@@ -122,21 +124,25 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         with mend:
             return upkeep.run_once(engine, pooling)
 
+    def close() -> None:
+        for consumer in consumers.values():
+            consumer.close()
+
     return Recommender(
         app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
-        consumers=[consumer],
+        consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("popularity", every(_POPULARITY_SECONDS, popularity.refresh)),
         ],
         consumer_loops=[
-            Loop("interactions", consumer.run),
+            *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
         ],
         pumps=[relay.run_once, keep_up],
         operations={},
         checks={"database": partial(database_answers, engine)},
-        close=consumer.close,
+        close=close,
     )
 
 

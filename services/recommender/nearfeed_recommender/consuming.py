@@ -31,7 +31,7 @@ def handlers(pooling: Pooling, secret: bytes) -> Handlers:
 def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
     """Merges interactions into rows, without those that an erasure made void."""
     actions = [event for event in events if isinstance(event, Interaction)]
-    erased = _erasures(transaction, secret, {event.user_id for event in actions})
+    erased = erasures(transaction, secret, {event.user_id for event in actions})
     merge_events(
         transaction,
         [event for event in actions if to_micros(event.occurred_at) > erased.get(event.user_id, -(2**63))],
@@ -62,7 +62,8 @@ def hash_user(secret: bytes, user_id: str) -> str:
     return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
 
 
-def _erasures(transaction: Connection, secret: bytes, user_ids: set[str]) -> dict[str, int]:
+def erasures(transaction: Connection, secret: bytes, user_ids: set[str]) -> dict[str, int]:
+    """When those of `user_ids` that were erased were so, in microseconds."""
     by_hash = {hash_user(secret, user_id): user_id for user_id in user_ids}
     found: dict[str, int] = {}
     for chunk in chunks(sorted(by_hash)):

@@ -22,6 +22,9 @@ class RecommenderSettings(Settings):
         default="",
         description="signs cursors, keys hashes of erased readers: keep it; empty: a file in the data folder",
     )
+    topic_map: str = Field(
+        default="", description="YAML file that maps an app's own topics to events; see docs/your-app.md"
+    )
     feed_depth: int = Field(default=500, ge=1, le=5_000, description="posts that a first page ranks")
     search_timeout_ms: int = Field(
         default=200,

@@ -38,7 +38,7 @@ def make_app() -> typer.Typer:
         importing.make_app(_run),
         name="import",
         rich_help_panel=DATA,
-        help="Take in items, interactions or memberships from Parquet, CSV or JSON lines.",
+        short_help="Take in posts, readings and memberships from files or an app's database.",
     )
     app.command(rich_help_panel=DATA)(migrate)
     if find_spec("torch") and find_spec("dgl"):

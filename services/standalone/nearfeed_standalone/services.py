@@ -170,9 +170,18 @@ def _add_import(services: Services) -> None:
     folder = services.settings.data_dir.absolute() / IMPORTS
     importer = Importer(services.engine, services.back_ends["log"], folder)
     services.operations["import"] = partial(import_file, importer, services.flow)
+    services.operations["import.database"] = partial(import_database, importer, services.flow)
 
 
 def import_file(importer: Importer, flow: Flow, kind: str, path: str) -> Iterator[Step]:
     """Takes a file in, and ends when its rows have passed through the services."""
     yield from importer.run(kind, path)
+    yield from flow.settle()
+
+
+def import_database(
+    importer: Importer, flow: Flow, url: str, map_path: str, anew: bool = False
+) -> Iterator[Step]:
+    """Takes in what an app's database has, and ends when its rows have passed through the services."""
+    yield from importer.run_database(url, map_path, anew)
     yield from flow.settle()

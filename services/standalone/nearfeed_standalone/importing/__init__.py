@@ -1,1 +1,1 @@
-"""Takes posts, interactions and memberships in from files, and goes on where it was broken off."""
+"""Takes posts, interactions and memberships in from files and databases; goes on where it was broken off."""

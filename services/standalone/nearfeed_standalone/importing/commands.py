@@ -1,4 +1,4 @@
-"""`nearfeed import`: files of items, interactions or memberships."""
+"""`nearfeed import`: files of items, deletions, interactions or memberships, or an app's database."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +8,55 @@ import typer
 from nearfeed_runtime.operations import Runner, show
 
 File = Annotated[Path, typer.Argument(help="A .parquet, .csv or .jsonl file.", show_default=False)]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="URL",
+        envvar="NEARFEED_IMPORT_FROM",
+        help="The app's database: mysql+mysqlconnector://USER:PASSWORD@HOST/NAME, or another SQLAlchemy URL.",
+    ),
+]
+Map = Annotated[Path | None, typer.Option("--map", help="YAML file that says what its columns mean.")]
+Anew = Annotated[bool, typer.Option("--anew", help="Read everything again, not only what is new.")]
 _TIMES = "Times are ISO 8601 with a zone, or seconds since 1970."
 
 
 def make_app(run: Runner) -> typer.Typer:
-    """The commands `items`, `interactions` and `memberships`."""
-    app = typer.Typer(no_args_is_help=True)
+    """The commands `items`, `deletions`, `interactions` and `memberships`, and `--from URL --map FILE`."""
+    app = typer.Typer()
+    _add_database(app, run)
+    _add_files(app, run)
+    return app
 
+
+def _add_database(app: typer.Typer, run: Runner) -> None:
+    @app.callback(
+        invoke_without_command=True,
+        help="Take in items, interactions or memberships from Parquet, CSV or JSON lines, or all of them "
+        "from an app's own database with --from URL --map FILE.",
+    )
+    def database(context: typer.Context, url: From = None, map_: Map = None, anew: Anew = False) -> None:
+        if context.invoked_subcommand is not None:
+            if map_ is not None or anew:
+                raise typer.BadParameter("--from, --map and --anew stand alone, without a kind and a file.")
+        elif map_ is not None and url is not None:
+            _take_in_database(run, url, map_, anew)
+        elif map_ is not None or anew or url is not None:
+            raise typer.BadParameter("an app's database needs both --from URL and --map FILE.")
+        else:
+            typer.echo(context.get_help())
+            raise typer.Exit(2)
+
+
+def _take_in_database(run: Runner, url: str, map_: Path, anew: bool) -> None:
+    from nearfeed_standalone.importing.app_engine import absolute_url
+
+    arguments = {"url": absolute_url(url), "map_path": str(map_.absolute()), "anew": anew}
+    show(run("import.database", arguments))
+
+
+def _add_files(app: typer.Typer, run: Runner) -> None:
     def take_in(kind: str, path: Path) -> None:
         show(run("import", {"kind": kind, "path": str(path.absolute())}))
 
@@ -25,6 +67,10 @@ def make_app(run: Runner) -> typer.Typer:
     )
     def items(file: File) -> None:
         take_in("items", file)
+
+    @app.command(short_help="Posts that are gone.", help="Column: item_id.")
+    def deletions(file: File) -> None:
+        take_in("deletions", file)
 
     @app.command(
         short_help="Who did what with which post, and when.",
@@ -40,5 +86,3 @@ def make_app(run: Runner) -> typer.Typer:
     )
     def memberships(file: File) -> None:
         take_in("memberships", file)
-
-    return app

@@ -1,10 +1,7 @@
-"""Files as streams of rows, in constant memory: Parquet, CSV with a header, or JSON lines."""
+"""Files of rows: what can be read, and by what they are known again."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from nearfeed_contracts.errors import NearfeedError
 
@@ -17,28 +14,6 @@ class UnreadableFileError(NearfeedError):
     def __init__(self, path: Path, fault: str, *, line: int | None = None) -> None:
         where = f"{path}, line {line}" if line else str(path)
         super().__init__(f"{where}: {fault}.")
-
-
-class RawRow(NamedTuple):
-    """A row as the file has it, or why it is none.
-
-    `line` is where it begins (in Parquet: its number), `position` how much has been read behind it.
-    """
-
-    line: int
-    position: int
-    values: dict[str, Any]
-    fault: str | None = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """An open file. `columns` is None where each row names its own; `total` is in rows or bytes."""
-
-    columns: tuple[str, ...] | None
-    total: int
-    unit: str
-    rows: Iterator[RawRow]
 
 
 def check_file(path: Path) -> None:

@@ -1,7 +1,7 @@
 """What can be imported: the columns of each kind, what is refused, and where the rest is written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,9 +11,15 @@ from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.catalogue import known_communities, known_items, put_items
+from nearfeed_recommender.catalogue import (
+    delete_item,
+    known_communities,
+    known_items,
+    put_communities,
+    put_items,
+)
 from nearfeed_recommender.memberships import put_memberships
-from nearfeed_standalone.importing.rows import InteractionRow, ItemRow, MembershipRow
+from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 
 Faults = list[str | None]
 
@@ -22,8 +28,8 @@ Faults = list[str | None]
 class ImportKind:
     """`faults_of` says of each row why it is refused, or None; `store` writes the other rows.
 
-    Both run in the transaction that notes the rows as done. What `store` puts on the log may come
-    there twice; interactions bear that.
+    Both run in the transaction that notes the rows as done, which may be tried again. What `store` puts
+    on the log may come there twice; interactions bear that.
     """
 
     model: type[BaseModel]
@@ -37,7 +43,7 @@ class ImportKind:
         return self.required + self.optional
 
 
-def _no_faults(_transaction: Connection, rows: Sequence[ItemRow]) -> Faults:
+def _no_faults(_transaction: Connection, rows: Sequence[Any]) -> Faults:
     return [None] * len(rows)
 
 
@@ -63,12 +69,24 @@ def _store_items(transaction: Connection, _log: EventLog, rows: Sequence[ItemRow
     put_items(transaction, rows, create_communities=True)
 
 
+def _store_deletions(transaction: Connection, _log: EventLog, rows: Sequence[DeletionRow]) -> None:
+    for item_id in sorted(known_items(transaction, {row.item_id for row in rows})):
+        delete_item(transaction, item_id)
+
+
 def _store_interactions(_transaction: Connection, log: EventLog, rows: Sequence[InteractionRow]) -> None:
     log.append([record_of(row) for row in rows])
 
 
 def _store_memberships(transaction: Connection, _log: EventLog, rows: Sequence[MembershipRow]) -> None:
     put_memberships(transaction, [(row.user_id, row.community_id, to_micros(row.joined_at)) for row in rows])
+
+
+def _found_and_store_memberships(
+    transaction: Connection, log: EventLog, rows: Sequence[MembershipRow]
+) -> None:
+    put_communities(transaction, {row.community_id for row in rows})
+    _store_memberships(transaction, log, rows)
 
 
 KINDS = {
@@ -79,6 +97,7 @@ KINDS = {
         _no_faults,
         _store_items,
     ),
+    "deletions": ImportKind(DeletionRow, ("item_id",), (), _no_faults, _store_deletions),
     "interactions": ImportKind(
         InteractionRow,
         ("user_id", "item_id", "kind", "occurred_at"),
@@ -93,6 +112,11 @@ KINDS = {
         _unknown_communities,
         _store_memberships,
     ),
+}
+
+# A database vouches for the communities it names, also for those without a post.
+DATABASE_KINDS = KINDS | {
+    "memberships": replace(KINDS["memberships"], faults_of=_no_faults, store=_found_and_store_memberships)
 }
 
 

@@ -8,14 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nearfeed_standalone.importing.files import RawRow, Rows, UnreadableFileError
+from nearfeed_standalone.importing.files import UnreadableFileError
+from nearfeed_standalone.importing.source import RawRow, Rows
 
 _BATCH = 1_000
 
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Rows]:
-    """`line` is the number of the row, from 1; `total` and `position` count rows."""
+    """A row's line is its number, from 1; `total` and `position` count rows."""
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
@@ -31,7 +32,7 @@ def _rows(path: Path, file: Any) -> Iterator[RawRow]:
         for batch in file.iter_batches(batch_size=_BATCH):
             for values in _in_microseconds(batch).to_pylist():
                 number += 1
-                yield RawRow(number, number, values)
+                yield RawRow({"line": number}, number, values)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error, after=number) from None
 

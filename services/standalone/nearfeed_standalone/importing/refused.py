@@ -1,32 +1,41 @@
-"""The file of refused rows: one JSON object a line with the row's `line` and the `reason`."""
+"""The file of refused rows: one JSON object a line with the row's `line` or `key`, and the `reason`."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import orjson
 
 
 class Refusal(NamedTuple):
-    line: int
+    place: dict[str, Any]
     reason: str
 
 
 class RefusedRows:
-    """Written in step with the import: what is added is on disk when `add` returns."""
+    """Written in step with the import: what is put is on disk when `put` returns.
+
+    What is put again before `note` takes the place of what was put before.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._noted = file.tell()
 
-    def add(self, refusals: Sequence[Refusal]) -> None:
-        if not refusals:
-            return
+    def put(self, refusals: Sequence[Refusal]) -> None:
+        self._file.seek(self._noted)
+        self._file.truncate()
         for refusal in refusals:
-            self._file.write(orjson.dumps(refusal._asdict(), option=orjson.OPT_APPEND_NEWLINE))
+            told = {**refusal.place, "reason": refusal.reason}
+            self._file.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def note(self) -> None:
+        """The rows that were put are noted as done."""
+        self._noted = self._file.tell()
 
 
 @contextmanager

@@ -72,6 +72,14 @@ class ItemRow(ItemDraft):
     published_at: RowTime
 
 
+class DeletionRow(BaseModel):
+    """`item_id`; a post that nobody knows is gone already."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    item_id: RowId
+
+
 class InteractionRow(Interaction):
     """`user_id, item_id, kind, occurred_at, value?`; value belongs to kind rating alone."""
 

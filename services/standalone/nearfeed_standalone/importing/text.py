@@ -8,7 +8,8 @@ from typing import IO
 
 import orjson
 
-from nearfeed_standalone.importing.files import RawRow, Rows, UnreadableFileError
+from nearfeed_standalone.importing.files import UnreadableFileError
+from nearfeed_standalone.importing.source import RawRow, Rows
 
 LONGEST_LINE = 4 << 20
 _BYTE_ORDER_MARK = "\ufeff"
@@ -65,7 +66,7 @@ def _csv_rows(
         fault = None
         if len(row) != len(columns):
             fault = f"the row has {len(row)} fields, the header {len(columns)}"
-        yield RawRow(line, lines.position, dict(zip(columns, row, strict=False)), fault)
+        yield RawRow({"line": line}, lines.position, dict(zip(columns, row, strict=False)), fault)
 
 
 def _cells(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
@@ -87,7 +88,7 @@ def _cells(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
 def open_json_lines(path: Path) -> Iterator[Rows]:
     """One JSON object a line; blank lines are passed over. `total` and `position` count bytes."""
     with path.open("rb") as file:
-        yield Rows(None, path.stat().st_size, "bytes", _json_rows(_Lines(path, file)))
+        yield Rows((), path.stat().st_size, "bytes", _json_rows(_Lines(path, file)))
 
 
 def _json_rows(lines: _Lines) -> Iterator[RawRow]:
@@ -98,9 +99,9 @@ def _json_rows(lines: _Lines) -> Iterator[RawRow]:
             values = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             fault = f"is no JSON: {error.msg} at column {error.colno}"
-            yield RawRow(lines.number, lines.position, {}, fault)
+            yield RawRow({"line": lines.number}, lines.position, {}, fault)
             continue
         if isinstance(values, dict):
-            yield RawRow(lines.number, lines.position, values)
+            yield RawRow({"line": lines.number}, lines.position, values)
         else:
-            yield RawRow(lines.number, lines.position, {}, "is no JSON object")
+            yield RawRow({"line": lines.number}, lines.position, {}, "is no JSON object")

@@ -1,0 +1,67 @@
+"""A database of the first release is brought to the newest schema with all that it holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, inspect, text
+
+from nearfeed_backends import migrations
+from nearfeed_backends.opening import open_database
+from servers import fresh_database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.server)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/nearfeed.db"
+        return
+    with fresh_database() as url:
+        yield url
+
+
+def first_release(url: str) -> Engine:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO positions VALUES ('recommender', 'interactions', 0, 42)"))
+        connection.execute(text("INSERT INTO imports VALUES ('abc', 'items', 10, 1, 1, 5)"))
+    return engine
+
+
+def test_positions_and_imports_are_kept(url: str) -> None:
+    first_release(url).dispose()
+    engine = open_database(url)
+    with engine.begin() as connection:
+        assert tuple(connection.execute(text("SELECT * FROM positions")).one()) == (
+            "recommender",
+            "interactions",
+            0,
+            42,
+        )
+        assert tuple(connection.execute(text("SELECT * FROM imports")).one()) == (
+            "abc",
+            "items",
+            10,
+            1,
+            1,
+            5,
+            None,
+        )
+        connection.execute(text(f"INSERT INTO positions VALUES ('app-topics', '{'t' * 249}', 0, 1)"))
+        assert migrations.current_revision(connection) == migrations.HEAD
+    engine.dispose()
+
+
+def test_an_upgrade_that_was_broken_off_is_ended(url: str) -> None:
+    engine = first_release(url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE imports ADD COLUMN read_up_to TEXT"))
+    engine.dispose()
+    engine = open_database(url)
+    assert "read_up_to" in {column["name"] for column in inspect(engine).get_columns("imports")}
+    engine.dispose()
