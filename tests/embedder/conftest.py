@@ -71,6 +71,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def trained(filled: Engine, tmp_path_factory: pytest.TempPathFactory, tiny_text_model: str) -> Run:
     """A run that tests only read."""
     folder = tmp_path_factory.mktemp("trained")
-    settings = EmbedderSettings(data_dir=folder, text_model=tiny_text_model, epochs=2, dim=16, device="cpu")
+    settings = EmbedderSettings(
+        data_dir=folder, text_model=tiny_text_model, epochs=2, dim=16, linear_dim=8, device="cpu"
+    )
     list(train_run(settings, filled, force=True, text_epochs=0))
     return list_runs(settings.runs_url)[0]

@@ -21,7 +21,7 @@ from nearfeed_embedder.encoder import load_encoder
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.operations import list_trained, train_run
 from nearfeed_embedder.settings import EmbedderSettings
-from nearfeed_embedder.shifts import moved, save_shifts
+from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.training import RefusedModelError, check_worth
 from nearfeed_runtime.operations import Listed, Progress, Said
@@ -39,7 +39,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_text_model: str) -> EmbedderSettings:
-    return EmbedderSettings(data_dir=tmp_path, text_model=tiny_text_model, epochs=2, dim=16, device="cpu")
+    return EmbedderSettings(
+        data_dir=tmp_path, text_model=tiny_text_model, epochs=2, dim=16, linear_dim=8, device="cpu"
+    )
 
 
 def train(settings: EmbedderSettings, engine: Engine, **arguments: object) -> Manifest:
@@ -71,8 +73,8 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
         "Reading data",
         "Fine-tuning text",
         "Encoding texts",
-        "Choosing epochs: walks",
-        "Choosing epochs",
+        "Choosing: walks",
+        "Choosing",
         "Training (evaluation): walks",
         "Training (evaluation)",
         "Evaluating",
@@ -85,7 +87,13 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
     table, said = steps[-2:]
     assert isinstance(table, Listed)
     assert table.columns[1:] == ("recall@20", "ndcg@20")
-    assert [row[0] for row in table.rows][:3] == ["pinsage", "popularity", "item-knn"]
+    assert [row[0] for row in table.rows][:5] == [
+        "pinsage-linear",
+        "pinsage",
+        "linear",
+        "popularity",
+        "item-knn",
+    ]
     assert isinstance(said, Said)
 
     (listed,) = list_runs(settings.runs_url)
@@ -96,10 +104,18 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
     assert batch.item_ids == [f"p{number:03d}" for number in range(124)]
     assert batch.versions is not None
     assert batch.versions.tolist() == [3] * 120 + [1] * 4
-    np.testing.assert_allclose(np.linalg.norm(batch.vectors, axis=1), 1, atol=1e-5)
-    assert (manifest.model, manifest.dim, manifest.rows) == ("pinsage", 16, {"vectors": 124})
+    for role in (batch.vectors, batch.contexts):
+        np.testing.assert_allclose(np.linalg.norm(role[:, :16], axis=1), 1, atol=1e-5)
+    assert (manifest.model, manifest.dim, manifest.rows) == ("pinsage-linear", 24, {"vectors": 124})
+    assert [(block.dim, block.pooling) for block in manifest.blocks] == [(16, "mean"), (8, "sum")]
     assert (manifest.data.readers, manifest.data.items, manifest.data.readings) == (60, 124, 2400)
-    assert manifest.metrics["models"].keys() == {"pinsage", "popularity", "item-knn"}
+    assert manifest.metrics["models"].keys() == {
+        "pinsage-linear",
+        "pinsage",
+        "linear",
+        "popularity",
+        "item-knn",
+    }
     assert manifest.libraries.keys() >= {"torch", "dgl", "transformers"}
     assert manifest.configuration["seed"] == 0
 
@@ -120,8 +136,20 @@ def test_the_encoder_gives_unchanged_posts_the_vectors_of_the_run(trained: Run) 
     assert encoder is not None
     (stored,) = trained.vector_batches()
     vectors, contexts = encoder.encode(make_posts(124))
-    assert contexts is None
     np.testing.assert_allclose(vectors, stored.vectors, atol=1e-5)
+    np.testing.assert_allclose(contexts, stored.contexts, atol=1e-5)
+
+
+def test_new_posts_have_both_parts(trained: Run) -> None:
+    encoder = load_encoder(trained, CPU)
+    assert encoder is not None
+    (stored,) = trained.vector_batches()
+    new = [replace(post, item_id=f"new-{post.item_id}") for post in make_posts(120)]
+    vectors, contexts = encoder.encode(new)
+    np.testing.assert_allclose(vectors[:, :16], contexts[:, :16])
+    for found, expected in ((vectors, stored.vectors), (contexts, stored.contexts)):
+        told, by_readers = found[:, 16:].ravel(), expected[:120, 16:].ravel()
+        assert np.corrcoef(told, by_readers)[0, 1] > 0.3
 
 
 def test_an_edited_post_keeps_what_its_readers_say_of_it(trained: Run) -> None:
@@ -133,8 +161,9 @@ def test_an_edited_post_keeps_what_its_readers_say_of_it(trained: Run) -> None:
         replace(post, item_id="new", text=f"{post.text} again"),
     )
     before, after, fresh = encoder.encode([post, edited, new])[0]
-    assert np.linalg.norm(after) == pytest.approx(1, abs=1e-5)
-    assert before @ fresh < before @ after < 1 - 1e-6
+    assert np.linalg.norm(after[:16]) == pytest.approx(1, abs=1e-5)
+    assert np.linalg.norm(before - after) < np.linalg.norm(before - fresh)
+    assert np.linalg.norm(before - after) > 1e-4
 
 
 def test_shifts_are_found_among_many(tmp_path: Path) -> None:
@@ -143,9 +172,8 @@ def test_shifts_are_found_among_many(tmp_path: Path) -> None:
     shifts[::2] = [[number, 1] for number in range(0, 10_000, 2)]
     save_shifts(f"file://{tmp_path}", ids, shifts)
     asked = ["p9998", "p7", "unknown", "p0"]
-    found = moved(f"file://{tmp_path}", asked, np.array([[1, 0]] * 4, np.float32))
-    expected = np.array([[9999, 1], [1, 0], [1, 0], [1, 1]])
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    found = read_shifts(f"file://{tmp_path}", asked, 2)
+    np.testing.assert_array_equal(found, np.array([[9998, 1], [0, 0], [0, 0], [0, 1]]))
 
 
 def test_an_encoder_is_loaded_from_far_file_systems_too(trained: Run) -> None:
@@ -182,7 +210,9 @@ def test_a_write_that_fails_leaves_no_run(
 def test_a_model_below_popularity_is_refused(
     filled: Engine, settings: EmbedderSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad = {"models": {"pinsage": {"recall@20": {"mean": 0.1}}, "popularity": {"recall@20": {"mean": 0.2}}}}
+    bad = {
+        "models": {"pinsage-linear": {"recall@20": {"mean": 0.1}}, "popularity": {"recall@20": {"mean": 0.2}}}
+    }
 
     def evaluate(inputs: training.Inputs) -> Iterator[Progress]:
         return 1, bad
@@ -212,7 +242,7 @@ def test_the_evaluated_model_has_not_seen_what_came_after_the_cut(
     train(settings, filled, force=True, text_epochs=0)
     times = np.sort(make_readings(each=40).time)
     assert latest["Training (evaluation)"] < times[int(0.7 * len(times))]
-    assert latest["Choosing epochs"] < latest["Training (evaluation)"]
+    assert latest["Choosing"] < latest["Training (evaluation)"]
     assert latest["Training (all)"] == times[-1]
 
 
@@ -262,8 +292,8 @@ def test_runs_are_listed_with_their_metrics(trained: Run, tmp_path: Path) -> Non
     (table,) = list_trained(trained.url.rsplit("/", 1)[0])
     assert isinstance(table, Listed)
     ((space, model, _, readings, recall, _),) = table.rows
-    assert (space, model, readings) == (trained.manifest.space, "pinsage", "2400")
-    assert recall == f"{trained.manifest.metrics['models']['pinsage']['recall@20']['mean']:.4f}"
+    assert (space, model, readings) == (trained.manifest.space, "pinsage-linear", "2400")
+    assert recall == f"{trained.manifest.metrics['models']['pinsage-linear']['recall@20']['mean']:.4f}"
 
 
 def test_a_run_without_an_encoder_has_none(trained: Run) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tests.embedder.taste import WORDS, make_dataset, make_readings, taste_of
 
+from nearfeed_contracts.runs import Block
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_core.splits import split_by_time
@@ -18,7 +19,6 @@ from nearfeed_embedder.graph.folds import draw_examples, reader_folds
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import Trained, TrainRule, train
 from nearfeed_embedder.graph.walks import WalkRule
-from nearfeed_embedder.run import blocks_of
 from nearfeed_embedder.stages import finish
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_it_finds_more_than_popularity(dataset: Dataset) -> None:
     past = readings.take(split.train)
     vectors = train_on(dataset, past).vectors
     held_out = split_dataset(dataset, split)
-    found = rank(by_vectors(vectors, vectors, blocks_of(16), held_out.history), held_out)
+    found = rank(by_vectors(vectors, vectors, [Block(start=0, dim=16)], held_out.history), held_out)
     assert len(found.readers) > 50
     assert found.mean(RECALL) > 1.5 * rank(popularity(held_out.train), held_out).mean(RECALL)
 
@@ -151,5 +151,5 @@ def test_the_score_in_training_is_the_score_that_is_served(dataset: Dataset) -> 
     for row, rows in enumerate(readers):
         past = rows[np.isin(readings.item[rows], examples.history[row].nonzero().flatten().numpy())]
         items, weights = profile(readings, past, 90.0)
-        reader = pool_reader(vectors[items], weights.tolist(), blocks_of(16))
+        reader = pool_reader(vectors[items], weights.tolist(), [Block(start=0, dim=16)])
         np.testing.assert_allclose(vectors @ reader, trained[row].numpy(), atol=1e-5)

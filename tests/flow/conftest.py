@@ -17,6 +17,7 @@ SMALL = {
     "NEARFEED_EPOCHS": "12",
     "NEARFEED_TEXT_SAMPLES": "128",
     "NEARFEED_DIM": "32",
+    "NEARFEED_LINEAR_DIM": "16",
     "DGLBACKEND": "pytorch",
 }
 FILMS = 250

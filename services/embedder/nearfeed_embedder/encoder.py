@@ -1,4 +1,4 @@
-"""What a run keeps to give vectors to new posts: the text model, the network and its vocabulary."""
+"""What a run keeps to give vectors to new posts: the text model, its words and the linear map."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,8 @@ import torch
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from nearfeed_contracts.errors import NearfeedError
@@ -20,14 +22,17 @@ from nearfeed_contracts.runs import BrokenRunError, Run
 from nearfeed_embedder.dataset import Post
 from nearfeed_embedder.graph.features import Vocabulary, features_of
 from nearfeed_embedder.graph.pinsage import PinSage, Shape
+from nearfeed_embedder.linear.newcomers import Newcomers
+from nearfeed_embedder.parts import parts_as_new
 from nearfeed_embedder.settings import Pooling
-from nearfeed_embedder.shifts import moved
+from nearfeed_embedder.shifts import read_shifts
 from nearfeed_embedder.text.encode import encode
 from nearfeed_embedder.text.model import TextModel, TextVectors, load_text_model
 
 FOLDER = "encoder"
 _CONFIGURATION = "encoder.json"
 _WEIGHTS = "pinsage.safetensors"
+_NEWCOMERS = "newcomers.safetensors"
 _TEXT = "text"
 _UNREADABLE = (NearfeedError, OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError)
 
@@ -39,17 +44,20 @@ class Encoder:
     text: TextModel
     network: PinSage
     vocabulary: Vocabulary
+    newcomers: Newcomers
     url: str | None = None
 
-    def encode(self, posts: Sequence[Post]) -> tuple[TextVectors, None]:
-        """Unit vectors (n, dim) float32, which are the contexts as well."""
+    def encode(self, posts: Sequence[Post]) -> tuple[TextVectors, TextVectors]:
+        """Vectors and contexts (n, dim) float32."""
         text = encode(self.text, [post.text for post in posts])
         features = features_of(posts, text, self.vocabulary).to(self.text.device)
         with torch.inference_mode():
-            vectors = np.asarray(self.network(features).cpu().numpy(), dtype=np.float32)
+            as_new = np.asarray(self.network(features).cpu().numpy(), dtype=np.float32)
+        parts = parts_as_new(as_new, self.newcomers)
         if self.url is not None:
-            vectors = moved(self.url, [post.item_id for post in posts], vectors)
-        return vectors, None
+            ids = [post.item_id for post in posts]
+            parts = parts.moved(read_shifts(self.url, ids, parts.flat.shape[1]))
+        return parts.vectors, parts.contexts
 
 
 def save_encoder(encoder: Encoder, run_url: str) -> None:
@@ -60,6 +68,7 @@ def save_encoder(encoder: Encoder, run_url: str) -> None:
         encoder.text.tokenizer.save_pretrained(f"{folder}/{_TEXT}")
         state = {name: weight.cpu().contiguous() for name, weight in encoder.network.state_dict().items()}
         save_file(state, f"{folder}/{_WEIGHTS}")
+        save_arrays({"weights": encoder.newcomers.weights}, f"{folder}/{_NEWCOMERS}")
         Path(folder, _CONFIGURATION).write_bytes(orjson.dumps(_configuration(encoder)))
         fs.makedirs(root, exist_ok=True)
         fs.put(f"{folder}/", f"{root}/", recursive=True)
@@ -105,4 +114,6 @@ def _read(folder: Path, device: torch.device) -> Encoder:
     text = load_text_model(str(folder / _TEXT), pooling, configuration["tokens"], device)
     network = PinSage(Shape(**configuration["shape"]))
     network.load_state_dict(load_file(folder / _WEIGHTS))
-    return Encoder(text, network.to(device).eval(), Vocabulary.from_json(configuration["vocabulary"]))
+    vocabulary = Vocabulary.from_json(configuration["vocabulary"])
+    newcomers = Newcomers(load_arrays(folder / _NEWCOMERS)["weights"])
+    return Encoder(text, network.to(device).eval(), vocabulary, newcomers)

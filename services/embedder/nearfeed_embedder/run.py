@@ -8,32 +8,28 @@ from typing import Any
 
 import numpy as np
 from fsspec.core import url_to_fs
-from numpy.typing import NDArray
 
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Block, DataWindow, Manifest, run_url, write_manifest, write_vectors
 from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.encoder import FOLDER, Encoder, save_encoder
+from nearfeed_embedder.parts import Parts
 from nearfeed_embedder.shifts import save_shifts
 
-MODEL = "pinsage"
+MODEL = "pinsage-linear"
 _LIBRARIES = ("nearfeed", "torch", "dgl", "transformers", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was trained: vectors and shifts (n, dim) of the dataset's posts, and how they came about."""
+    """What was trained: the parts of the dataset's posts, as new ones too, and how they came about."""
 
-    vectors: NDArray[np.float32]
-    shifts: NDArray[np.float32]
+    parts: Parts
+    as_new: Parts
+    blocks: tuple[Block, ...]
     encoder: Encoder
     metrics: Mapping[str, Any]
     configuration: Mapping[str, Any]
-
-
-def blocks_of(dim: int) -> tuple[Block, ...]:
-    """A reader is the weighted average of what they read."""
-    return (Block(start=0, dim=dim, pooling="mean"),)
 
 
 def write_run(runs_url: str, dataset: Dataset, outcome: Outcome) -> Manifest:
@@ -44,9 +40,10 @@ def write_run(runs_url: str, dataset: Dataset, outcome: Outcome) -> Manifest:
     fs, root = url_to_fs(url)
     try:
         ids = [post.item_id for post in dataset.posts]
-        write_vectors(url, ids, outcome.vectors, versions=dataset.versions.tolist())
+        parts = outcome.parts
+        write_vectors(url, ids, parts.vectors, contexts=parts.contexts, versions=dataset.versions.tolist())
         save_encoder(outcome.encoder, url)
-        save_shifts(f"{url}/{FOLDER}", ids, outcome.shifts)
+        save_shifts(f"{url}/{FOLDER}", ids, parts.flat - outcome.as_new.flat)
         return write_manifest(url, _manifest(space, now, dataset, outcome))
     except BaseException:
         if fs.exists(root):
@@ -66,15 +63,14 @@ def free_name(runs_url: str, now: datetime) -> str:
 
 
 def _manifest(space: str, now: datetime, dataset: Dataset, outcome: Outcome) -> Manifest:
-    dim = outcome.vectors.shape[1]
     return Manifest(
         space=space,
         model=MODEL,
-        dim=dim,
-        blocks=blocks_of(dim),
+        dim=outcome.parts.vectors.shape[1],
+        blocks=outcome.blocks,
         created_at=now,
         data=_window(dataset),
-        rows={"vectors": len(outcome.vectors)},
+        rows={"vectors": len(outcome.parts.graph)},
         metrics=dict(outcome.metrics),
         libraries=_versions(_LIBRARIES),
         configuration=dict(outcome.configuration),

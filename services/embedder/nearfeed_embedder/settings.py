@@ -32,7 +32,10 @@ class EmbedderSettings(Settings):
     text_samples: int = Field(
         default=2048, ge=2, description="texts that one pass of fine-tuning reads, at most"
     )
-    dim: int = Field(default=256, ge=2, le=4096, description="dimensions of a trained vector")
+    dim: int = Field(default=128, ge=2, le=2048, description="dimensions of PinSage's part of a vector")
+    linear_dim: int = Field(
+        default=128, ge=1, le=2048, description="dimensions of the linear part, beside those of PinSage"
+    )
     epochs: int = Field(default=18, ge=1, description="passes over the readers in training, at most")
     seed: int = Field(default=0, ge=0, description="seed of everything random in training")
     device: str = Field(

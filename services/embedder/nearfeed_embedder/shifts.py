@@ -1,7 +1,7 @@
 """What readers add to a post's vector, so that an edited post keeps it.
 
-A shift is the trained vector less the one that the same post would have if it were new. The vector
-of an edited post is that of a new post, moved by its shift: without a change it is the trained one.
+A shift is what was trained of a post, less what the same post would have if it were new. The vector of an
+edited post is that of a new post, moved by its shift: without a change it is the trained one.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ def save_shifts(url: str, item_ids: Sequence[str], shifts: Vectors) -> None:
         pq.write_table(table, file, row_group_size=_ROWS_TOGETHER, compression="zstd")
 
 
-def moved(url: str, item_ids: Sequence[str], vectors: Vectors) -> Vectors:
-    """Unit vectors (n, dim) of posts from those of new posts and the shifts that are stored."""
+def read_shifts(url: str, item_ids: Sequence[str], dim: int) -> Vectors:
+    """The shifts (n, dim) that are stored of posts; 0 for others."""
     fs, path = url_to_fs(f"{url}/{FILE}")
     table = pq.read_table(path, filesystem=fs, filters=[("item_id", "in", list(item_ids))])
     stored = table.column("shift").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    shifts = dict(zip(table.column("item_id").to_pylist(), stored.reshape(-1, vectors.shape[1]), strict=True))
-    if not shifts:
-        return vectors
-    sums = np.stack([vector + shifts.get(one, 0) for one, vector in zip(item_ids, vectors, strict=True)])
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
+    found = dict(zip(table.column("item_id").to_pylist(), stored.reshape(-1, dim), strict=True))
+    shifts = np.zeros((len(item_ids), dim), np.float32)
+    for row, item_id in zip(shifts, item_ids, strict=True):
+        row[:] = found.get(item_id, 0)
+    return shifts

@@ -8,7 +8,7 @@ import torch
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros
-from nearfeed_contracts.runs import Manifest
+from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.baselines.item_knn import item_knn
 from nearfeed_embedder.baselines.popularity import popularity
@@ -18,11 +18,15 @@ from nearfeed_embedder.encoder import Encoder
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.compare import compare
 from nearfeed_embedder.evaluation.ranking import RECALL, Ranking, rank
+from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, matrix_of
 from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, train
-from nearfeed_embedder.run import MODEL, Outcome, blocks_of, write_run
+from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
+from nearfeed_embedder.linear.newcomers import Newcomers, fit_newcomers
+from nearfeed_embedder.parts import Parts, blocks_of, parts_as_new, parts_of
+from nearfeed_embedder.run import MODEL, Outcome, write_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.text.cache import VectorCache
@@ -41,6 +45,11 @@ _TEXT_SETTINGS = {
 }
 
 
+RIDGES = (30.0, 100.0, 300.0)
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+DEFAULT_SCALE = 0.5
+
+
 class RefusedModelError(ConflictError):
     """A model that is worse than popularity."""
 
@@ -53,6 +62,7 @@ class Inputs:
     features: Features
     shape: Shape
     rule: TrainRule
+    linear: LinearRule
     seed: int
     device: torch.device
 
@@ -77,8 +87,28 @@ class Inputs:
             validate=validate,
         )
 
+    def join(self, trained: Trained, readings: Readings, ridge: float) -> tuple[Parts, Newcomers]:
+        """The network's part beside the linear one of the same readings, and what gives that to new posts."""
+        readers = int(readings.reader.max(initial=-1)) + 1
+        read = matrix_of(readings.reader, readings.item, (readers, len(self.features)))
+        roles = fit_roles(read, replace(self.linear, ridge=ridge))
+        newcomers = fit_newcomers(trained.as_new, roles, column_counts(read))
+        return parts_of(trained, roles, newcomers), newcomers
+
+    def blocks(self, scale: float) -> tuple[Block, ...]:
+        return blocks_of(self.shape.dim, self.linear.dim, scale)
+
     def split(self, readings: Readings) -> TimeSplit:
         return split_by_time(readings.reader, readings.item, readings.time, len(self.features))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What has proved best on readings that were held out; `scale` is what PinSage counts beside the rest."""
+
+    epochs: int
+    ridge: float
+    scale: float
 
 
 def train_and_write(
@@ -88,17 +118,28 @@ def train_and_write(
     device = device_of(settings.device)
     text, vectors = yield from text_vectors(settings, dataset, device)
     vocabulary = vocabulary_of(dataset.posts)
-    shape = Shape(text.dim, len(vocabulary.communities), len(vocabulary.tags), settings.dim)
-    rule = TrainRule(epochs=settings.epochs)
-    features = features_of(dataset.posts, vectors, vocabulary)
-    inputs = Inputs(dataset, features, shape, rule, settings.seed, device)
-    epochs, metrics = yield from evaluate(inputs)
+    inputs = Inputs(
+        dataset,
+        features_of(dataset.posts, vectors, vocabulary),
+        Shape(text.dim, len(vocabulary.communities), len(vocabulary.tags), settings.dim),
+        TrainRule(epochs=settings.epochs),
+        LinearRule(dim=settings.linear_dim),
+        settings.seed,
+        device,
+    )
+    choice, metrics = yield from evaluate(inputs)
     check_worth(metrics, force=force)
-    trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=epochs)
+    trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
+    parts, newcomers = inputs.join(trained, dataset.readings, choice.ridge)
     yield Progress("Writing run", 0, 1)
-    encoder = Encoder(text, trained.network, vocabulary)
-    configuration = _configuration(settings, inputs, epochs)
-    outcome = Outcome(trained.vectors, trained.shifts, encoder, metrics, configuration)
+    outcome = Outcome(
+        parts,
+        parts_as_new(trained.as_new, newcomers),
+        inputs.blocks(choice.scale),
+        Encoder(text, trained.network, vocabulary, newcomers),
+        metrics,
+        _configuration(settings, inputs, choice),
+    )
     manifest = write_run(settings.runs_url, dataset, outcome)
     yield Progress("Writing run", 1, 1)
     return manifest
@@ -123,23 +164,23 @@ def text_vectors(
     return text, vectors
 
 
-def evaluate(inputs: Inputs) -> Stage[tuple[int, dict[str, Any]]]:
-    """How many epochs to train, and metrics of a model that was trained before the cut.
+def evaluate(inputs: Inputs) -> Stage[tuple[Choice, dict[str, Any]]]:
+    """What to train with, and metrics of a model that was trained before the cut.
 
-    Before the cut lies a second one, by which the epochs are chosen. The metrics are {} where nobody
-    has read on after the cut.
+    Before the cut lies a second one, by which the choice is made. The metrics are {} where nobody has
+    read on after the cut.
     """
     readings = inputs.dataset.readings
     split = inputs.split(readings)
     past = readings.take(split.train)
     if not split.held_out or not can_train_on(past):
-        return inputs.rule.epochs, {}
-    epochs = yield from choose_epochs(inputs, past)
-    trained = yield from inputs.train(past, "Training (evaluation)", stop_after=epochs)
+        return default_choice(inputs), {}
+    choice = yield from choose_by_time(inputs, past)
+    trained = yield from inputs.train(past, "Training (evaluation)", stop_after=choice.epochs)
+    parts, _ = inputs.join(trained, past, choice.ridge)
     held_out = split_dataset(inputs.dataset, split)
-    blocks = blocks_of(inputs.shape.dim)
     scorers = {
-        MODEL: by_vectors(trained.vectors, trained.vectors, blocks, held_out.history),
+        **scorers_of(parts, inputs.blocks(choice.scale), held_out),
         "popularity": popularity(held_out.train),
         "item-knn": item_knn(held_out.train, held_out.history),
     }
@@ -147,23 +188,50 @@ def evaluate(inputs: Inputs) -> Stage[tuple[int, dict[str, Any]]]:
     for name, scorer in scorers.items():
         rankings[name] = rank(scorer, held_out)
         yield Progress("Evaluating", len(rankings), len(scorers))
-    return epochs, {"cut": from_micros(split.cut).isoformat(), **compare(MODEL, rankings)}
+    return choice, {"cut": from_micros(split.cut).isoformat(), **compare(MODEL, rankings)}
 
 
-def choose_epochs(inputs: Inputs, readings: Readings) -> Stage[int]:
-    """The epoch of the best recall in what was read after a cut of its own."""
+def scorers_of(parts: Parts, blocks: tuple[Block, ...], split: Split) -> dict[str, Scorer]:
+    """The whole model, and each of its parts alone."""
+    graph, linear = (block.model_copy(update={"start": 0}) for block in blocks)
+    return {
+        MODEL: by_vectors(parts.vectors, parts.contexts, blocks, split.history),
+        "pinsage": by_vectors(parts.graph, parts.graph, [graph], split.history),
+        "linear": by_vectors(parts.linear_vectors, parts.linear_contexts, [linear], split.history),
+    }
+
+
+def default_choice(inputs: Inputs) -> Choice:
+    """Where nothing can be held out to choose by."""
+    return Choice(inputs.rule.epochs, inputs.linear.ridge, DEFAULT_SCALE)
+
+
+def choose_by_time(inputs: Inputs, readings: Readings) -> Stage[Choice]:
+    """By the recall in what was read after a cut of its own."""
     split = inputs.split(readings)
     earlier = readings.take(split.train)
     if not split.held_out or not can_train_on(earlier):
-        return inputs.rule.epochs
+        return default_choice(inputs)
     held_out = split_dataset(replace(inputs.dataset, readings=readings), split)
-    blocks = blocks_of(inputs.shape.dim)
+    return (yield from choose(inputs, earlier, held_out))
 
-    def recall(vectors: TextVectors) -> float:
-        return rank(by_vectors(vectors, vectors, blocks, held_out.history), held_out).mean(RECALL)
 
-    trained = yield from inputs.train(earlier, "Choosing epochs", validate=recall)
-    return trained.epochs
+def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[Choice]:
+    """The epoch of the best recall of PinSage alone, then ridge and scale of that of the whole."""
+
+    def recall_alone(vectors: TextVectors) -> float:
+        alone = by_vectors(vectors, vectors, [Block(start=0, dim=inputs.shape.dim)], held_out.history)
+        return rank(alone, held_out).mean(RECALL)
+
+    def recall(choice: Choice) -> float:
+        joined = parts[choice.ridge]
+        blocks = inputs.blocks(choice.scale)
+        scorer = by_vectors(joined.vectors, joined.contexts, blocks, held_out.history)
+        return rank(scorer, held_out).mean(RECALL)
+
+    trained = yield from inputs.train(readings, "Choosing", validate=recall_alone)
+    parts = {ridge: inputs.join(trained, readings, ridge)[0] for ridge in RIDGES}
+    return max((Choice(trained.epochs, ridge, scale) for ridge in RIDGES for scale in SCALES), key=recall)
 
 
 def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
@@ -178,7 +246,7 @@ def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
         )
 
 
-def _configuration(settings: EmbedderSettings, inputs: Inputs, epochs: int) -> dict[str, Any]:
+def _configuration(settings: EmbedderSettings, inputs: Inputs, choice: Choice) -> dict[str, Any]:
     text = settings.model_dump(
         include={"text_model", "text_pooling", "text_tokens", "text_batch", "text_epochs"}
     )
@@ -188,7 +256,9 @@ def _configuration(settings: EmbedderSettings, inputs: Inputs, epochs: int) -> d
         "device": str(inputs.device),
         "weights": settings.weights,
         "half_life_days": settings.half_life_days,
-        "epochs": epochs,
+        "epochs": choice.epochs,
+        "scale": choice.scale,
+        "linear": {**inputs.linear.to_json(), "ridge": choice.ridge},
         "shape": inputs.shape.to_json(),
         "training": inputs.rule.to_json(),
     }

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -30,8 +30,9 @@ _POSTS_AT_ONCE = 8_192
 class TrainRule:
     """How PinSage is trained; `epochs` are passes over the readers, at most.
 
-    In each pass a reader is split `draws` times into what describes them and what they are to find.
-    Posts are treated as new in `unread_share` of the cases, so that new posts get useful vectors.
+    A step takes `readers_at_once`, of one fold. In each pass a reader is split `draws` times into what
+    describes them and what they are to find. Posts are treated as new in `unread_share` of the cases, so
+    that new posts get useful vectors.
     """
 
     epochs: int = 18
@@ -59,11 +60,11 @@ class TrainRule:
 class Trained:
     """`vectors` (n, dim) of all posts, the network that gives them to new ones, and the epochs it took.
 
-    `shifts` (n, dim) are what the vectors differ by from those of the same posts if they were new.
+    `as_new` (n, dim) are those of the same posts if nobody had read them.
     """
 
     vectors: Vectors
-    shifts: Vectors
+    as_new: Vectors
     network: PinSage
     epochs: int
 
@@ -128,13 +129,13 @@ def train(
         ],
         weight_decay=rule.weight_decay,
     )
-    steps = rule.epochs * len(folds)
+    steps = rule.epochs * sum(1 for _ in _batches(folds, rule, rng))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step / steps, rule))
     best, best_value, best_epoch = average, -math.inf, 0
     for epoch in range(1, (stop_after or rule.epochs) + 1):
         model.train()
-        for index in rng.permutation(len(folds)):
-            loss = _loss(model, posts, folds[index], readings, half_life_days, rule, rng, device)
+        for fold, drawn in _batches(folds, rule, rng):
+            loss = _loss(model, posts, fold, drawn, readings, half_life_days, rule, rng, device)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -151,14 +152,30 @@ def train(
                 break
     yield Progress(stage, epoch, epoch)
     vectors = _vectors(best, features, read, posts, known)
-    shifts = vectors - _as_new(best.network.eval(), features, device)
-    return Trained(vectors, shifts, best.network, best_epoch or epoch)
+    as_new = _as_new(best.network.eval(), features, device)
+    return Trained(vectors, as_new, best.network, best_epoch or epoch)
+
+
+def _batches(
+    folds: Sequence[Fold], rule: TrainRule, rng: np.random.Generator
+) -> Iterator[tuple[Fold, NDArray[np.intp]]]:
+    """All readers once, by their numbers in their folds."""
+    batches = []
+    for fold in folds:
+        order = rng.permutation(len(fold.readers))
+        batches += [
+            (fold, part)
+            for part in np.split(order, range(rule.readers_at_once, len(order), rule.readers_at_once))
+        ]
+    for index in rng.permutation(len(batches)):
+        yield batches[index]
 
 
 def _loss(
     model: Model,
     posts: Features,
     fold: Fold,
+    readers: NDArray[np.intp],
     readings: Readings,
     half_life_days: float,
     rule: TrainRule,
@@ -166,7 +183,7 @@ def _loss(
     device: torch.device,
 ) -> Tensor:
     n = len(posts)
-    drawn = rng.permutation(len(fold.readers))[: rule.readers_at_once].repeat(rule.draws)
+    drawn = readers.repeat(rule.draws)
     examples = draw_examples(
         readings,
         n,
