@@ -14,6 +14,7 @@ MAX_TAG = 64
 MAX_URL = 2_000
 MAX_EVENTS_PER_CALL = 500
 MAX_LIMIT = 100
+_VERSION_BITS = 20
 
 
 def _without_space(value: str) -> str:
@@ -56,6 +57,14 @@ def from_micros(micros: int) -> datetime:
     """The inverse of `to_micros`."""
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest)
+
+
+def version_at(micros: int, number: int = 0) -> int:
+    """A post's version by the clock: its milliseconds since 1970, then `number`, below 2^20, within one.
+
+    Whatever writes posts without versions of its own numbers them so, and the later statement wins.
+    """
+    return (max(micros // 1_000, 1) << _VERSION_BITS) | (number % (1 << _VERSION_BITS))
 
 
 def now_micros() -> int:

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,16 @@ from nearfeed_contracts.events import (
     decode,
 )
 from nearfeed_contracts.fields import from_micros, now_micros
-from nearfeed_contracts.tables import interactions, memberships, outbox, positions, reader_controls
+from nearfeed_contracts.tables import interactions, items, memberships, outbox, positions, reader_controls
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.app_topics import GROUP
 from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import UNMAPPED, events_of, read_topic_map, version_of
 from nearfeed_recommender.user_vectors import stored_vector
 from nearfeed_runtime.consume import Consumer
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import committed, reading
 
 POSTS = "community.posts"
 ACTIONS = "community.actions"
@@ -152,6 +154,19 @@ def test_memberships_and_controls_are_rows_in_order(mapped: Any) -> None:
     joined = [event for event in on(mapped, "memberships") if getattr(event, "joined", False)]
     assert len(joined) == 2, "told on Nearfeed's own topic too; 8 had left before it was looked at"
     assert not rows_of(mapped, outbox)
+
+
+def test_a_takedown_holds_against_messages_from_before_it(mapped: Any) -> None:
+    draft = ItemDraft(item_id="5", community_id="c1", author_id="3", title="Bad")
+    committed(mapped.engine, lambda t: put_items(t, [draft], create_communities=True))
+    post = {"id": 5, "board": "c1", "author": {"id": 3}, "title": "Worse", "at": NOW // 1_000}
+    say(mapped, POSTS, type="edited", post=post)
+    time.sleep(0.005)
+    committed(mapped.engine, lambda t: delete_item(t, "5"))
+    (taken_down,) = [row for row in rows_of(mapped, items) if row.item_id == "5"]
+    mapped.settle()
+    (told,) = [event for event in on(mapped, "items") if isinstance(event, Item) and event.title == "Worse"]
+    assert told.version < taken_down.version
 
 
 def test_posts_go_to_nearfeeds_own_topic(mapped: Any) -> None:

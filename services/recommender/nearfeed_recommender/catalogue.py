@@ -22,6 +22,7 @@ from nearfeed_contracts.fields import (
     from_micros,
     now_micros,
     to_micros,
+    version_at,
 )
 from nearfeed_contracts.tables import communities, items
 from nearfeed_recommender.outbox import put_outbox
@@ -90,7 +91,7 @@ def delete_item(transaction: Connection, item_id: str) -> None:
         raise UnknownItemError(f"There is no item {item_id!r}.")
     if row.deleted:
         return
-    version = row.version + 1
+    version = _version_after(row)
     transaction.execute(
         update(items).where(items.c.item_id == item_id).values(version=version, **_TAKEN_DOWN)
     )
@@ -150,12 +151,17 @@ def _rows_by_id(transaction: Connection, ids: Sequence[str]) -> dict[str, Row[An
 
 
 def _next_version(draft: ItemDraft, before: Row[Any] | None) -> Item | None:
-    version = before.version + 1 if before else 1
+    version = _version_after(before)
     published_at = draft.published_at or (from_micros(before.published_at) if before else datetime.now(UTC))
     item = Item(**draft.model_dump(exclude={"published_at"}), published_at=published_at, version=version)
     if before and not before.deleted and _row_of(item) == {**before._mapping, "version": version}:
         return None
     return item
+
+
+def _version_after(before: Row[Any] | None) -> int:
+    """Of now, by the clock that messages of an app's own topics are numbered by, and higher than before."""
+    return max(version_at(now_micros()), before.version + 1 if before else 0)
 
 
 def _unmade_row(item_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nearfeed_contracts.events import (
     UnreadableEventError,
     tell_fault,
 )
-from nearfeed_contracts.fields import from_micros, to_micros
+from nearfeed_contracts.fields import from_micros, to_micros, version_at
 from nearfeed_contracts.topics import TOPICS
 from nearfeed_recommender.mapping.fields import (
     ControlSource,
@@ -41,7 +41,6 @@ from nearfeed_recommender.mapping.sources import FlagSource, Lookup, TimeSource
 from nearfeed_recommender.mapping.strict import Strict
 
 UNMAPPED = Counter("nearfeed_messages_unmapped_total", "Messages of an app that no rule is for.", ["topic"])
-_OFFSET_BITS = 20
 _AHEAD = timedelta(minutes=5)
 _MESSAGE_TIME = TimeSource.model_validate({"from": "$time"})
 _TRUE = FlagSource.model_validate({"constant": True})
@@ -173,8 +172,7 @@ def events_of(rules: Sequence[tuple[str, Rule]], message: Message) -> list[Event
 
 def version_of(message: Message) -> int:
     """A post's version: the milliseconds of the message, and its offset among those of one millisecond."""
-    milliseconds = max(message.timestamp // 1_000, 1)
-    return (milliseconds << _OFFSET_BITS) | (message.offset % (1 << _OFFSET_BITS))
+    return version_at(message.timestamp, message.offset)
 
 
 def _event(path: str, rule: Rule, message: Message, body: Any) -> Event:
