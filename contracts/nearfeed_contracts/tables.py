@@ -30,6 +30,8 @@ metadata = MetaData()
 READ_ONLY_OPTION = "nearfeed_read_only"
 
 _ID = String(MAX_ID).with_variant(mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+# An app's own topics have long names, which may differ in case alone.
+_TOPIC = String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _TEXT = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
 _AUTO = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -192,7 +194,7 @@ positions = Table(
     "positions",
     metadata,
     Column("consumer_group", String(64), primary_key=True),
-    Column("topic", String(255), primary_key=True),  # an app's own topics have long names
+    Column("topic", _TOPIC, primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("next_offset", BigInteger, nullable=False),
 )

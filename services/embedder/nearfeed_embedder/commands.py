@@ -31,13 +31,15 @@ def make_app(run: Runner) -> typer.Typer:
     def train(
         epochs: Annotated[int | None, typer.Option(min=1, help="passes over the readers, at most")] = None,
         text_epochs: Annotated[int | None, typer.Option(min=0, help="passes over the texts")] = None,
-        dim: Annotated[int | None, typer.Option(min=2, help="dimensions of a vector")] = None,
+        dim: Annotated[int | None, typer.Option(min=2, help="dimensions of PinSage's part")] = None,
+        linear_dim: Annotated[int | None, typer.Option(min=1, help="dimensions of the linear part")] = None,
         seed: Annotated[int | None, typer.Option(min=0, help="seed of everything random")] = None,
         force: Annotated[bool, typer.Option("--force", help="write a run even below popularity")] = False,
     ) -> None:
         """Train on all posts and readings, evaluate, and write a run."""
-        arguments = {"epochs": epochs, "text_epochs": text_epochs, "dim": dim, "seed": seed, "force": force}
-        show(run("train", arguments))
+        chosen = {"epochs": epochs, "text_epochs": text_epochs, "seed": seed}
+        dims = {"dim": dim, "linear_dim": linear_dim}
+        show(run("train", {**chosen, **dims, "force": force}))
 
     @app.command()
     def runs() -> None:

@@ -22,6 +22,7 @@ def train_run(
     epochs: int | None = None,
     text_epochs: int | None = None,
     dim: int | None = None,
+    linear_dim: int | None = None,
     seed: int | None = None,
     force: bool = False,
 ) -> Iterator[Step]:
@@ -30,7 +31,13 @@ def train_run(
     Arguments stand for settings of the same name. Raises SettingsError, TooLittleDataError, and
     RefusedModelError for a model below popularity unless `force` is set.
     """
-    chosen = {"epochs": epochs, "text_epochs": text_epochs, "dim": dim, "seed": seed}
+    chosen = {
+        "epochs": epochs,
+        "text_epochs": text_epochs,
+        "dim": dim,
+        "linear_dim": linear_dim,
+        "seed": seed,
+    }
     effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **_given(chosen)})
     dataset = yield from read_dataset(engine, effective.weight_rule)
     check_trainable(dataset)

@@ -7,6 +7,7 @@ from sqlalchemy.dialects import mysql
 revision = "0002"
 down_revision = "0001"
 
+TOPIC = sa.String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 TEXT = sa.Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 
 
@@ -14,7 +15,7 @@ def upgrade() -> None:
     """On MySQL each statement is committed by itself, so both may find their work done."""
     with op.batch_alter_table("positions") as positions:
         positions.alter_column(
-            "topic", type_=sa.String(length=255), existing_type=sa.String(length=64), existing_nullable=False
+            "topic", type_=TOPIC, existing_type=sa.String(length=64), existing_nullable=False
         )
     columns = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("imports")}
     if "read_up_to" not in columns:

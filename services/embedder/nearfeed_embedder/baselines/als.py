@@ -21,7 +21,7 @@ def als(
     iterations: int = 15,
     seed: int = 0,
 ) -> Scorer:
-    """A reading's confidence is 1 + alpha times its weight; readers are folded in by their history."""
+    """A reading's confidence is alpha times its weight; readers are folded in by their history."""
     # implicit takes a second to import, which a comparison without it need not wait for.
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits

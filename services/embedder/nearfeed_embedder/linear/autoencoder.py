@@ -98,7 +98,9 @@ def _by_readers(sparse_rows: "csr_matrix", ridge: Matrix, rank: int) -> tuple[Ma
     rebuilt = rows - solved / diagonal
     left = _leading(rebuilt @ rebuilt.T, rank)
     vectors = rebuilt.T @ left
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=0), np.finfo(float).tiny)
+    length = np.linalg.norm(vectors, axis=0)
+    # Beyond the true rank there is rounding alone.
+    vectors *= np.where(length > 1e-6 * length.max(), 1 / np.maximum(length, np.finfo(float).tiny), 0)
     weighed = vectors / diagonal[:, None]
     return vectors - weighed / ridge[:, None] + solved.T @ (scaled @ weighed), vectors
 
