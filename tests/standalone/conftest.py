@@ -31,9 +31,12 @@ def log(tmp_path: Path, engine: Engine) -> Iterator[EventLog]:
     log.close()
 
 
+SECRET = b"a secret of the tests"
+
+
 @pytest.fixture
 def importer(engine: Engine, log: EventLog, tmp_path: Path) -> Importer:
-    return Importer(engine, log, tmp_path / "data" / "imports", batch=7)
+    return Importer(engine, log, tmp_path / "data" / "imports", SECRET, batch=7)
 
 
 Write = Callable[[Path, Sequence[Mapping[str, Any]]], Path]

@@ -7,14 +7,16 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 
 from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.events import Interaction, decode
 from nearfeed_contracts.fields import to_micros
-from nearfeed_contracts.tables import communities, imports, items, memberships, outbox
+from nearfeed_contracts.tables import communities, erased_users, imports, items, memberships, outbox
+from nearfeed_recommender.consuming import hash_user
 from nearfeed_runtime.operations import Progress, Said
+from nearfeed_runtime.sql import writing
 from nearfeed_standalone.importing.files import UnreadableFileError
 from nearfeed_standalone.importing.operation import Importer
 
@@ -161,6 +163,23 @@ def test_interactions_refused_by_what_is_known(importer: Importer, log: EventLog
     assert told[4].startswith("kind: ")
     for line in (5, 6):
         assert told[line].startswith("value: is required for kind rating")
+
+
+def test_what_an_erased_reader_had_joined_before_is_refused(
+    importer: Importer, engine: Engine, written: Any
+) -> None:
+    run(importer, "items", written("posts.csv", [item(0)]))
+    with writing(engine) as transaction:
+        gone = {"user_hash": hash_user(importer.secret, "gone"), "erased_at": 100 * SECOND}
+        transaction.execute(insert(erased_users).values(**gone))
+    rows = [
+        {"user_id": "gone", "community_id": "c0", "joined_at": 100},
+        {"user_id": "other", "community_id": "c0", "joined_at": 100},
+    ]
+    run(importer, "memberships", written("before.csv", rows))
+    assert [row.user_id for row in rows_of(engine, memberships)] == ["other"]
+    run(importer, "memberships", written("after.csv", [rows[0] | {"joined_at": 101}]))
+    assert {row.user_id for row in rows_of(engine, memberships)} == {"other", "gone"}
 
 
 def test_memberships_of_unknown_communities_are_refused(

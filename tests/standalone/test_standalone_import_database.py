@@ -277,7 +277,7 @@ def test_any_break_ends_in_the_same_rows(
     (folder / "map.yaml").write_text(MAP.format(page=page))
     engine = open_database(f"sqlite:///{folder}/nearfeed.db")
     log = open_log(f"embedded://{folder}/log.db")
-    importer = Importer(engine, log, folder / "imports", batch=batch)
+    importer = Importer(engine, log, folder / "imports", b"secret", batch=batch)
     for after in breaks:
         _broken_run(importer, folder, after)
     run(importer, f"sqlite:///{folder}/app.db", folder / "map.yaml")

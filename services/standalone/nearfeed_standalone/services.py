@@ -168,7 +168,9 @@ def _add(services: Services, service: Service) -> None:
 
 def _add_import(services: Services) -> None:
     folder = services.settings.data_dir.absolute() / IMPORTS
-    importer = Importer(services.engine, services.back_ends["log"], folder)
+    importer = Importer(
+        services.engine, services.back_ends["log"], folder, recommending.load_secret(services.settings)
+    )
     services.operations["import"] = partial(import_file, importer, services.flow)
     services.operations["import.database"] = partial(import_database, importer, services.flow)
 

@@ -18,6 +18,7 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
+from nearfeed_recommender.consuming import erasures
 from nearfeed_recommender.memberships import put_memberships
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 
@@ -26,7 +27,8 @@ Faults = list[str | None]
 
 @dataclass(frozen=True)
 class ImportKind:
-    """`faults_of` says of each row why it is refused, or None; `store` writes the other rows.
+    """`faults_of` says of each row why it is refused, or None; `store` writes the other rows. The hashes of
+    erased readers are keyed by the secret that `faults_of` is given.
 
     Both run in the transaction that notes the rows as done, which may be tried again. What `store` puts
     on the log may come there twice; interactions bear that.
@@ -35,7 +37,7 @@ class ImportKind:
     model: type[BaseModel]
     required: tuple[str, ...]
     optional: tuple[str, ...]
-    faults_of: Callable[[Connection, Sequence[Any]], Faults]
+    faults_of: Callable[[Connection, bytes, Sequence[Any]], Faults]
     store: Callable[[Connection, EventLog, Sequence[Any]], None]
 
     @property
@@ -43,11 +45,11 @@ class ImportKind:
         return self.required + self.optional
 
 
-def _no_faults(_transaction: Connection, rows: Sequence[Any]) -> Faults:
+def _no_faults(_transaction: Connection, _secret: bytes, rows: Sequence[Any]) -> Faults:
     return [None] * len(rows)
 
 
-def _unknown_items(transaction: Connection, rows: Sequence[InteractionRow]) -> Faults:
+def _unknown_items(transaction: Connection, _secret: bytes, rows: Sequence[InteractionRow]) -> Faults:
     known = known_items(transaction, {row.item_id for row in rows})
     return [
         None if row.item_id in known else f"item_id: there is no item {row.item_id!r}; import items first"
@@ -55,12 +57,24 @@ def _unknown_items(transaction: Connection, rows: Sequence[InteractionRow]) -> F
     ]
 
 
-def _unknown_communities(transaction: Connection, rows: Sequence[MembershipRow]) -> Faults:
+def _unknown_communities(transaction: Connection, secret: bytes, rows: Sequence[MembershipRow]) -> Faults:
     known = known_communities(transaction, {row.community_id for row in rows})
-    return [
+    unknown = [
         None
         if row.community_id in known
         else f"community_id: there is no community {row.community_id!r}; import its items first"
+        for row in rows
+    ]
+    erased = _erased_since(transaction, secret, rows)
+    return [fault or void for fault, void in zip(unknown, erased, strict=True)]
+
+
+def _erased_since(transaction: Connection, secret: bytes, rows: Sequence[MembershipRow]) -> Faults:
+    erased = erasures(transaction, secret, {row.user_id for row in rows})
+    return [
+        "user_id: the reader was erased after they joined"
+        if to_micros(row.joined_at) <= erased.get(row.user_id, -(2**63))
+        else None
         for row in rows
     ]
 
@@ -116,7 +130,7 @@ KINDS = {
 
 # A database vouches for the communities it names, also for those without a post.
 DATABASE_KINDS = KINDS | {
-    "memberships": replace(KINDS["memberships"], faults_of=_no_faults, store=_found_and_store_memberships)
+    "memberships": replace(KINDS["memberships"], faults_of=_erased_since, store=_found_and_store_memberships)
 }
 
 

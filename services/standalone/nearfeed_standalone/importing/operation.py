@@ -36,6 +36,7 @@ class Importer:
     engine: Engine
     log: EventLog
     folder: Path
+    secret: bytes
     batch: int = _BATCH
     _running: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,7 +102,8 @@ class _Job:
         self, transaction: Connection, batch: Sequence[RawRow], before: State, refused: RefusedRows
     ) -> State:
         rows, faults = self._checked(batch, before.rows_done)
-        known = iter(self.form.faults_of(transaction, [row for row in rows if row is not None]))
+        at_hand = [row for row in rows if row is not None]
+        known = iter(self.form.faults_of(transaction, self.importer.secret, at_hand))
         faults = [fault or next(known) for fault in faults]
         refusals = [
             Refusal(raw.place, fault) for raw, fault in zip(batch, faults, strict=True) if fault is not None
