@@ -248,6 +248,22 @@ def test_what_comes_meanwhile_is_left_to_the_next_import(
     assert not refused(importer)
 
 
+def test_a_post_that_is_edited_before_its_page_is_read_is_taken_in(
+    app: App, engine: Engine, log: EventLog, tmp_path: Path, url: str, map_file: Path
+) -> None:
+    """Its key moves behind all that there was when the import began; its readings are taken in with it."""
+    add_posts(app, range(10))
+    add_reactions(app, range(10), posts=10)
+    importer = Importer(engine, log, tmp_path / "imports", batch=3)
+    steps = importer.run_database(url, str(map_file))
+    assert isinstance(next(steps), Progress), "the first page has been read"
+    add_posts(app, [7], headline="Mended", updated_at=2_000)
+    list(steps)
+    assert not refused(importer)
+    assert {row.item_id: row.title for row in rows_of(engine, items)}["7"] == "Mended"
+    assert {event.item_id for event in logged(log)} == {str(number) for number in range(10)}
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     numbers=st.sets(st.integers(0, 60), max_size=25),
