@@ -18,7 +18,7 @@ from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.events import Interaction, decode
-from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import communities, imports, items, memberships
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_runtime.operations import Progress, Said
@@ -262,6 +262,21 @@ def test_a_post_that_is_edited_before_its_page_is_read_is_taken_in(
     assert not refused(importer)
     assert {row.item_id: row.title for row in rows_of(engine, items)}["7"] == "Mended"
     assert {event.item_id for event in logged(log)} == {str(number) for number in range(10)}
+
+
+def test_a_row_of_the_future_does_not_hide_what_comes_after_it(
+    app: App, importer: Importer, log: EventLog, url: str, map_file: Path
+) -> None:
+    map_file.write_text(map_file.read_text().replace("key: id\n", "key: [at, id]\n"))
+    add_posts(app, range(3))
+    add_reactions(app, range(2), posts=3)
+    app("INSERT INTO reactions VALUES (90, 0, 1, 1, 4070908800000)")
+    run(importer, url, map_file)
+    now = now_micros() // 1_000
+    app("INSERT INTO reactions VALUES (91, 2, 1, 1, ?)", [(now,)])
+    run(importer, url, map_file)
+    assert {event.item_id for event in logged(log)} == {"0", "1", "2"}
+    assert {entry["key"]["id"] for entry in refused(importer)} == {90}
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy import ColumnElement, false, true
 from nearfeed_standalone.importing.app_engine import open_app_database
 from nearfeed_standalone.importing.database_map import read_database_map
 from nearfeed_standalone.importing.keys import Key, after, shown, up_to
+from nearfeed_standalone.importing.present import held_to
 from nearfeed_standalone.importing.relation import Relation
 from nearfeed_standalone.importing.source import RawRow, Rows, Source
 from nearfeed_standalone.importing.state import State
@@ -34,7 +36,8 @@ def open_sources(url: str, file: Path) -> Iterator[list[tuple[str, Source]]]:
         relations = [Relation(engine, place, query) for place, query in queries]
         for relation in relations:
             relation.check_columns()
-        yield [(relation.place.kind, QuerySource(relation, _bounds(relation))) for relation in relations]
+        now = datetime.now(UTC)
+        yield [(relation.place.kind, QuerySource(relation, _bounds(relation), now)) for relation in relations]
 
 
 def _bounds(relation: Relation) -> ColumnElement[bool]:
@@ -50,6 +53,7 @@ class QuerySource:
 
     relation: Relation
     bounds: ColumnElement[bool]
+    began: datetime
     grows: bool = True
 
     @property
@@ -91,7 +95,8 @@ class QuerySource:
     def _raw_row(self, row: Mapping[str, Any], position: int) -> RawRow:
         relation = self.relation
         key = relation.key_of(row)
-        build = partial(RawRow, {"key": shown(relation.query.key, key)}, position, key=relation.encoded(key))
+        place, go_on = {"key": shown(relation.query.key, key)}, held_to(self.began, key, relation.key_time)
+        build = partial(RawRow, place, position, key=relation.encoded(go_on))
         try:
             return build(relation.query.values_of(row.get))
         except ValueError as error:
