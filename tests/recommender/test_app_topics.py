@@ -204,6 +204,7 @@ def test_what_cannot_be_mapped_is_a_dead_letter_and_stops_nothing(mapped: Any) -
     mapped.log.append([Record(ACTIONS, "", b"\xff{")])
     say(mapped, ACTIONS, type="viewed", seconds_over=True, member=1, post="p1", at="soon")
     say(mapped, ACTIONS, type="viewed", seconds_over=True, member=1, post="p1", at=NOW * 100)
+    say(mapped, ACTIONS, type="viewed", seconds_over=True, member=1, post="p1", at="--5")
     say(mapped, ACTIONS, type="joined", member="two words", board="c1")
     say(mapped, ACTIONS, type="liked", member=1, post="p1")
     mapped.settle()
@@ -213,6 +214,7 @@ def test_what_cannot_be_mapped_is_a_dead_letter_and_stops_nothing(mapped: Any) -
         "the message is no JSON (str is not valid UTF-8: surrogates not allowed)",
         "interactions[1].occurred_at: 'soon' is no time",
         f"interactions[1].occurred_at: {NOW * 100} is no time in ms since 1970",
+        "interactions[1].occurred_at: '--5' is no time",
         "memberships.user_id: must not hold white space or control characters",
     ]
     assert orjson.loads(base64.b64decode(told[0]["value"])) == {"type": "liked", "post": "p3"}

@@ -1,7 +1,7 @@
 """The vocabulary of maps: how values become Nearfeed's, and how a wrong map is told."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -225,6 +225,9 @@ def test_a_date_is_its_midnight() -> None:
         (datetime(2024, 1, 1), "names no time zone; say in the map which it is"),
         ("2024-01-01", "names no time zone"),
         ("soon", "'soon' is no time"),
+        ("--5", "'--5' is no time"),
+        ("-", "'-' is no time"),
+        ("1.2.3", "'1.2.3' is no time"),
         (True, "True is no time"),
         ([1], "is no time"),
         (float("nan"), "nan is no time"),
@@ -235,6 +238,28 @@ def test_a_date_is_its_midnight() -> None:
 def test_what_is_no_time(raw: Any, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         value(TimeSource, raw)
+
+
+@given(st.text(alphabet="-+.0159eE_ \u0661\u00b2", max_size=8))
+def test_any_text_is_a_time_or_a_fault(raw: str) -> None:
+    try:
+        found = value(TimeSource, raw, zone="UTC")
+    except ValueError:
+        return
+    assert found is None or found.tzinfo == UTC
+
+
+@pytest.mark.parametrize("error", [InvalidOperation("bad"), TypeError("bad"), ValueError("bad")])
+def test_whatever_a_source_raises_is_the_fault_of_its_field(error: Exception) -> None:
+    fields = InteractionFields.model_validate(
+        {"user_id": "a", "item_id": "a", "kind": {"constant": "read"}, "occurred_at": "a"}
+    )
+
+    def failing(_name: str) -> Any:
+        raise error
+
+    with pytest.raises(ValueError, match="user_id: "):
+        fields.values_of(failing)
 
 
 def test_tags() -> None:

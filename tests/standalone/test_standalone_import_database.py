@@ -18,7 +18,7 @@ from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.events import Interaction, decode
-from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import communities, imports, items, memberships, outbox
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_runtime.operations import Progress, Said
@@ -248,6 +248,37 @@ def test_what_comes_meanwhile_is_left_to_the_next_import(
     run(importer, url, map_file)
     assert {event.item_id for event in logged(log)} == {"0", "1", "2", "3", "4", "50"}
     assert not refused(importer)
+
+
+def test_a_post_that_is_edited_before_its_page_is_read_is_taken_in(
+    app: App, engine: Engine, log: EventLog, tmp_path: Path, url: str, map_file: Path
+) -> None:
+    """Its key moves behind all that there was when the import began; its readings are taken in with it."""
+    add_posts(app, range(10))
+    add_reactions(app, range(10), posts=10)
+    importer = Importer(engine, log, tmp_path / "imports", b"secret", batch=3)
+    steps = importer.run_database(url, str(map_file))
+    assert isinstance(next(steps), Progress), "the first page has been read"
+    add_posts(app, [7], headline="Mended", updated_at=2_000)
+    list(steps)
+    assert not refused(importer)
+    assert {row.item_id: row.title for row in rows_of(engine, items)}["7"] == "Mended"
+    assert {event.item_id for event in logged(log)} == {str(number) for number in range(10)}
+
+
+def test_a_row_of_the_future_does_not_hide_what_comes_after_it(
+    app: App, importer: Importer, log: EventLog, url: str, map_file: Path
+) -> None:
+    map_file.write_text(map_file.read_text().replace("key: id\n", "key: [at, id]\n"))
+    add_posts(app, range(3))
+    add_reactions(app, range(2), posts=3)
+    app("INSERT INTO reactions VALUES (90, 0, 1, 1, 4070908800000)")
+    run(importer, url, map_file)
+    now = now_micros() // 1_000
+    app("INSERT INTO reactions VALUES (91, 2, 1, 1, ?)", [(now,)])
+    run(importer, url, map_file)
+    assert {event.item_id for event in logged(log)} == {"0", "1", "2"}
+    assert {entry["key"]["id"] for entry in refused(importer)} == {90}
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -60,7 +60,11 @@ NOON = datetime(2024, 1, 1, 12)
     [
         ((NOON, 7), None, (NOON - timedelta(minutes=10),)),
         ((NOON, 7), 60, (NOON - timedelta(minutes=1),)),
+        ((NOON, 7), 0, (NOON, 7)),
         ((1_000, 7), None, (1_000, 7)),
+        ((1_000, 7), 0, (1_000, 7)),
+        ((1_000, 7), 0.5, (999,)),
+        ((1_000, 7), 1.5, (998,)),
         ((1_000, 7), 5, (995,)),
         ((Decimal("10.5"), 7), 5, (Decimal("5.5"),)),
         (("abc",), None, ("abc",)),
@@ -69,6 +73,18 @@ NOON = datetime(2024, 1, 1, 12)
 )
 def test_a_finished_import_begins_again_a_little_before_its_end(key: Any, overlap: Any, start: Any) -> None:
     assert stepped_back(key, overlap) == start
+
+
+@given(
+    rows=st.sets(small),
+    last=small,
+    overlap=st.none() | st.integers(0, 2) | st.floats(0, 2, allow_subnormal=False),
+)
+def test_no_overlap_leaves_out_what_came_after_the_last_row(
+    rows: set[tuple[int, ...]], last: tuple[int, ...], overlap: float | None
+) -> None:
+    start = stepped_back(last, overlap)
+    assert all(row[: len(start)] > start for row in rows if row > last)
 
 
 def test_text_has_no_overlap() -> None:

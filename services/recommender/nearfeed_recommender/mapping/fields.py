@@ -70,7 +70,7 @@ class Fields(Strict):
         for name, source in self.sources().items():
             try:
                 value = source.value_of(lookup)
-            except ValueError as error:
+            except (ValueError, ArithmeticError, TypeError) as error:
                 raise ValueError(f"{name}: {error}") from None
             if value is not None:
                 values[name] = value

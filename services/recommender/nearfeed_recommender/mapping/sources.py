@@ -174,11 +174,14 @@ def text_of(raw: Any) -> Any:
 def _number_of(raw: Any) -> Decimal | None:
     if isinstance(raw, bool) or not isinstance(raw, int | float | Decimal | str):
         return None
-    if isinstance(raw, str) and not raw.lstrip("-").replace(".", "", 1).isdecimal():
+    if isinstance(raw, str) and not raw.removeprefix("-").replace(".", "", 1).isdecimal():
         return None
     if isinstance(raw, float) and not math.isfinite(raw):
         raise ValueError(f"{raw} is no time")
-    return Decimal(str(raw))
+    try:
+        return Decimal(str(raw))
+    except ArithmeticError:
+        raise ValueError(f"{raw!r} is no time") from None
 
 
 def _since_1970(number: Decimal, unit: str) -> datetime:

@@ -181,7 +181,7 @@ def _event(path: str, rule: Rule, message: Message, body: Any) -> Event:
         return rule.event_of({"event_id": _event_id(path, message), **values}, message)
     except ValidationError as error:
         raise UnreadableEventError(f"{path}.{tell_fault(error)}") from None
-    except ValueError as error:
+    except (ValueError, ArithmeticError, TypeError) as error:
         raise UnreadableEventError(f"{path}.{error}") from None
 
 

@@ -1,25 +1,28 @@
 """An app's database as sources of rows: each query of a map, read in pages by its key.
 
-A page is a statement of its own that goes on after the last key, so no row is read twice, none is
-counted off, and no transaction of the app's database stays open. What came to be after the import began
-is left to the next one: the ends of all queries are looked up first, those of readings before those of
-posts, so that no reading is met whose post is not.
+A page is a statement of its own that goes on after the last key, so none is counted off, and no
+transaction of the app's database stays open. The ends of readings, memberships and deletions are looked
+up before any row is read, and what comes behind them is left to the next import. Posts have no such end:
+they are read until there are no more, so that one which is edited meanwhile, and so moves behind the
+others, is met all the same, and no reading is refused for want of it. A post may be read twice for that.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, false, true
 
 from nearfeed_standalone.importing.app_engine import open_app_database
 from nearfeed_standalone.importing.database_map import read_database_map
 from nearfeed_standalone.importing.keys import Key, after, shown, up_to
+from nearfeed_standalone.importing.present import held_to
 from nearfeed_standalone.importing.relation import Relation
 from nearfeed_standalone.importing.source import RawRow, Rows, Source
 from nearfeed_standalone.importing.state import State
@@ -33,19 +36,24 @@ def open_sources(url: str, file: Path) -> Iterator[list[tuple[str, Source]]]:
         relations = [Relation(engine, place, query) for place, query in queries]
         for relation in relations:
             relation.check_columns()
-        ends = [relation.last_key() for relation in reversed(relations)]
-        yield [
-            (relation.place.kind, QuerySource(relation, end))
-            for relation, end in zip(relations, reversed(ends), strict=True)
-        ]
+        now = datetime.now(UTC)
+        yield [(relation.place.kind, QuerySource(relation, _bounds(relation), now)) for relation in relations]
+
+
+def _bounds(relation: Relation) -> ColumnElement[bool]:
+    end = relation.last_key()
+    if relation.place.kind == "items":
+        return true()
+    return false() if end is None else up_to(relation.columns, end)
 
 
 @dataclass(frozen=True)
 class QuerySource:
-    """A query as a source; it is known by its database and what the map says of it."""
+    """A query as a source, of the rows within bounds; it is known by its database and its map."""
 
     relation: Relation
-    end: Key | None
+    bounds: ColumnElement[bool]
+    began: datetime
     grows: bool = True
 
     @property
@@ -63,8 +71,7 @@ class QuerySource:
     def open(self, done: State) -> Iterator[Rows]:
         """Raises MapError and AppDatabaseError, also while rows are read."""
         start = self.relation.start(done)
-        total = self.relation.count(self._behind(start)) if self.end is not None else 0
-        yield Rows((), total, "rows", self._rows(start))
+        yield Rows((), self.relation.count(self._behind(start)), "rows", self._rows(start))
 
     def _rows(self, start: Key | None) -> Iterator[RawRow]:
         for position, row in enumerate(self._pages(start), 1):
@@ -72,7 +79,7 @@ class QuerySource:
 
     def _pages(self, start: Key | None) -> Iterator[Mapping[str, Any]]:
         size = self.relation.query.page
-        more = self.end is not None
+        more = True
         while more:
             rows = self.relation.page(self._behind(start), size + 1)
             for row, following in pairwise(rows):
@@ -83,13 +90,13 @@ class QuerySource:
             start = self.relation.key_of(rows[size - 1]) if more else start
 
     def _behind(self, start: Key | None) -> ColumnElement[bool]:
-        within = up_to(self.relation.columns, self.end or ())
-        return within if start is None else within & after(self.relation.columns, start)
+        return self.bounds if start is None else self.bounds & after(self.relation.columns, start)
 
     def _raw_row(self, row: Mapping[str, Any], position: int) -> RawRow:
         relation = self.relation
         key = relation.key_of(row)
-        build = partial(RawRow, {"key": shown(relation.query.key, key)}, position, key=relation.encoded(key))
+        place, go_on = {"key": shown(relation.query.key, key)}, held_to(self.began, key, relation.key_time)
+        build = partial(RawRow, place, position, key=relation.encoded(go_on))
         try:
             return build(relation.query.values_of(row.get))
         except ValueError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 import orjson
@@ -56,12 +57,14 @@ def up_to(columns: Sequence[ColumnClause[Any]], key: Key) -> ColumnElement[bool]
 def stepped_back(key: Key, overlap: float | None) -> Key:
     """Where to go on when a finished import is begun again. Raises ValueError where that has no meaning."""
     first = key[0]
+    if overlap == 0:
+        return key
     if isinstance(first, datetime):
         return (first - timedelta(seconds=_LATE_SECONDS if overlap is None else overlap),)
-    if not overlap:
+    if overlap is None:
         return key
     if isinstance(first, int | float):
-        return (first - int(overlap),)
+        return (first - ceil(overlap),)
     if isinstance(first, Decimal):
         return (first - Decimal(overlap),)
     raise ValueError("the key does not begin with a time or number, so there is no overlap")

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from nearfeed_recommender.mapping.files import MapError
+from nearfeed_recommender.mapping.sources import TimeSource
 from nearfeed_standalone.importing.app_engine import AppDatabaseError, told_url
 from nearfeed_standalone.importing.database_map import Place, Query
 from nearfeed_standalone.importing.keys import Key, decode_key, encode_key, shown, stepped_back
@@ -62,6 +63,13 @@ class Relation:
     @property
     def columns(self) -> list[ColumnClause[Any]]:
         return [column(name) for name in self.query.key]
+
+    @property
+    def key_time(self) -> TimeSource | None:
+        """What the map says of the key's first column, where it says that it is a time."""
+        found = self.query.sources().values()
+        times = (each for each in found if isinstance(each, TimeSource) and each.from_ == self.query.key[0])
+        return next(times, None)
 
     def key_of(self, row: Mapping[str, Any]) -> Key:
         return tuple(row[name] for name in self.query.key)
