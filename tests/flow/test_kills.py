@@ -20,7 +20,7 @@ from nearfeed_contracts.tables import active_space, interactions, item_contexts,
 
 pytestmark = pytest.mark.slow
 CONTENT = {
-    "items": [items.c.item_id, items.c.version, items.c.title, items.c.community_id],
+    "items": [items.c.item_id, items.c.title, items.c.community_id, items.c.published_at, items.c.tags],
     "interactions": [column for column in interactions.c],
     "memberships": [memberships.c.user_id, memberships.c.community_id, memberships.c.joined_at],
 }
