@@ -111,6 +111,9 @@ class KafkaSubscription:
         if self._consumer is None:
             self._admin.ensure(self._topics)
             consumer = _make_consumer(self._settings, self._group)
+            for topic in self._topics:
+                # Else the first join may know no partitions of a topic, and assign none of them for long.
+                consumer.partitions_for_topic(topic)
             consumer.subscribe(self._topics, listener=self._sought)
             self._consumer = consumer
         return self._consumer
