@@ -24,7 +24,7 @@ from nearfeed_contracts.events import (
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.catalogue import put_communities
-from nearfeed_recommender.consuming import erasures
+from nearfeed_recommender.consuming import erased_since
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import TopicMap, events_of, read_topic_map
 from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
@@ -80,8 +80,8 @@ def change_controls(secret: bytes, transaction: Connection, events: Sequence[Eve
 def _not_erased(transaction: Connection, secret: bytes, events: Iterable[Event], form: type[C]) -> list[C]:
     """What an erasure has not made void."""
     changes = [event for event in events if isinstance(event, form)]
-    erased = erasures(transaction, secret, {change.user_id for change in changes})
-    return [c for c in changes if to_micros(c.changed_at) > erased.get(c.user_id, -(2**63))]
+    voided = erased_since(transaction, secret, [(c.user_id, to_micros(c.changed_at)) for c in changes])
+    return [change for change, void in zip(changes, voided, strict=True) if not void]
 
 
 def _check_topics(file: Path, rules: TopicMap, log: EventLog) -> None:

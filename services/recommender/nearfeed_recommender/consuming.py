@@ -31,11 +31,10 @@ def handlers(pooling: Pooling, secret: bytes) -> Handlers:
 def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
     """Merges interactions into rows, without those that an erasure made void."""
     actions = [event for event in events if isinstance(event, Interaction)]
-    erased = erasures(transaction, secret, {event.user_id for event in actions})
-    merge_events(
-        transaction,
-        [event for event in actions if to_micros(event.occurred_at) > erased.get(event.user_id, -(2**63))],
+    voided = erased_since(
+        transaction, secret, [(event.user_id, to_micros(event.occurred_at)) for event in actions]
     )
+    merge_events(transaction, [event for event, void in zip(actions, voided, strict=True) if not void])
 
 
 def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
@@ -60,6 +59,12 @@ def erase_readers(secret: bytes, transaction: Connection, events: Sequence[Event
 
 def hash_user(secret: bytes, user_id: str) -> str:
     return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
+
+
+def erased_since(transaction: Connection, secret: bytes, moments: Sequence[tuple[str, int]]) -> list[bool]:
+    """Of each user id with a time in microseconds whether the reader was erased then or later."""
+    erased = erasures(transaction, secret, {user_id for user_id, _ in moments})
+    return [user_id in erased and at <= erased[user_id] for user_id, at in moments]
 
 
 def erasures(transaction: Connection, secret: bytes, user_ids: set[str]) -> dict[str, int]:

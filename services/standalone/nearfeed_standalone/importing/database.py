@@ -41,9 +41,10 @@ def open_sources(url: str, file: Path) -> Iterator[list[tuple[str, Source]]]:
 
 
 def _bounds(relation: Relation) -> ColumnElement[bool]:
-    end = relation.last_key()
+    relation.check_key()
     if relation.place.kind == "items":
         return true()
+    end = relation.last_key()
     return false() if end is None else up_to(relation.columns, end)
 
 

@@ -18,7 +18,7 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
-from nearfeed_recommender.consuming import erasures
+from nearfeed_recommender.consuming import erased_since
 from nearfeed_recommender.memberships import put_memberships
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 
@@ -70,13 +70,8 @@ def _unknown_communities(transaction: Connection, secret: bytes, rows: Sequence[
 
 
 def _erased_since(transaction: Connection, secret: bytes, rows: Sequence[MembershipRow]) -> Faults:
-    erased = erasures(transaction, secret, {row.user_id for row in rows})
-    return [
-        "user_id: the reader was erased after they joined"
-        if to_micros(row.joined_at) <= erased.get(row.user_id, -(2**63))
-        else None
-        for row in rows
-    ]
+    voided = erased_since(transaction, secret, [(row.user_id, to_micros(row.joined_at)) for row in rows])
+    return ["user_id: the reader was erased after they joined" if void else None for void in voided]
 
 
 def _store_items(transaction: Connection, _log: EventLog, rows: Sequence[ItemRow]) -> None:

@@ -44,11 +44,14 @@ class Relation:
                     path.removesuffix(".from"), f"there is no column {name}; there is {', '.join(columns)}"
                 )
 
-    def last_key(self) -> Key | None:
-        """The greatest key; None where there is no row. Raises MapError for a key that holds NULL."""
+    def check_key(self) -> None:
+        """Raises MapError for a key that holds NULL."""
         keyless = or_(*(each.is_(None) for each in self.columns))
         if self._ask(self._select("1").where(keyless).limit(1)).rows:
             raise self._fault("key", "there are rows where it is NULL; name columns that never are")
+
+    def last_key(self) -> Key | None:
+        """The greatest key; None where there is no row."""
         backwards = self._select("*").order_by(*(each.desc() for each in self.columns)).limit(1)
         rows = self._ask(backwards).rows
         return self.key_of(rows[0]) if rows else None
