@@ -88,10 +88,7 @@ def inputs_of(split: Split, given: argparse.Namespace) -> Inputs:
 
 def trained(inputs: Inputs, valid: Split, split: Split) -> Stage[tuple[Choice, dict[str, Scorer]]]:
     """What was chosen on `valid`, and the scorers of the model for `split`."""
-    readings = inputs.dataset.readings
-    choice = yield from choose(inputs, readings, valid)
-    model = yield from inputs.train(readings, "Training", stop_after=choice.epochs)
-    parts, _ = inputs.join(model, readings, choice.ridge)
+    choice, parts = yield from choose(inputs, inputs.dataset.readings, valid)
     return choice, scorers_of(parts, inputs.blocks(choice.scale), split)
 
 

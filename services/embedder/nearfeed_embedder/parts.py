@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfeed_contracts.runs import Block
-from nearfeed_embedder.graph.train import Trained
 from nearfeed_embedder.linear.autoencoder import Roles
 from nearfeed_embedder.linear.newcomers import Newcomers
 
@@ -63,12 +62,11 @@ def parts_as_new(as_new: Vectors, newcomers: Newcomers) -> Parts:
     return Parts(as_new, vectors, contexts)
 
 
-def parts_of(trained: Trained, roles: Roles, newcomers: Newcomers) -> Parts:
+def parts_of(graph: Vectors, roles: Roles, as_new: Parts) -> Parts:
     """Of the posts that were trained on; those that the linear part left out have its roles as new ones."""
-    new = parts_as_new(trained.as_new, newcomers)
     known = roles.known[:, None]
     return Parts(
-        trained.vectors,
-        np.where(known, roles.vectors, new.linear_vectors),
-        np.where(known, roles.contexts, new.linear_contexts),
+        graph,
+        np.where(known, roles.vectors, as_new.linear_vectors),
+        np.where(known, roles.contexts, as_new.linear_contexts),
     )

@@ -35,16 +35,6 @@ from nearfeed_embedder.text.model import TextModel, TextVectors, fingerprint, lo
 from nearfeed_embedder.text.simcse import fine_tune
 from nearfeed_runtime.operations import Progress, Step
 
-_TEXT_SETTINGS = {
-    "text_model",
-    "text_pooling",
-    "text_tokens",
-    "text_batch",
-    "text_epochs",
-    "text_samples",
-}
-
-
 RIDGES = (30.0, 100.0, 300.0)
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 DEFAULT_SCALE = 0.5
@@ -87,19 +77,29 @@ class Inputs:
             validate=validate,
         )
 
-    def join(self, trained: Trained, readings: Readings, ridge: float) -> tuple[Parts, Newcomers]:
-        """The network's part beside the linear one of the same readings, and what gives that to new posts."""
+    def join(self, trained: Trained, readings: Readings, ridge: float) -> "Joined":
+        """The network's part beside the linear one of the same readings."""
         readers = int(readings.reader.max(initial=-1)) + 1
         read = matrix_of(readings.reader, readings.item, (readers, len(self.features)))
         roles = fit_roles(read, replace(self.linear, ridge=ridge))
         newcomers = fit_newcomers(trained.as_new, roles, column_counts(read))
-        return parts_of(trained, roles, newcomers), newcomers
+        as_new = parts_as_new(trained.as_new, newcomers)
+        return Joined(parts_of(trained.vectors, roles, as_new), as_new, newcomers)
 
     def blocks(self, scale: float) -> tuple[Block, ...]:
         return blocks_of(self.shape.dim, self.linear.dim, scale)
 
     def split(self, readings: Readings) -> TimeSplit:
         return split_by_time(readings.reader, readings.item, readings.time, len(self.features))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The parts of all posts, those of the same posts if they were new, and what gives these."""
+
+    parts: Parts
+    as_new: Parts
+    newcomers: Newcomers
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,13 @@ def train_and_write(
     choice, metrics = yield from evaluate(inputs)
     check_worth(metrics, force=force)
     trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
-    parts, newcomers = inputs.join(trained, dataset.readings, choice.ridge)
+    joined = inputs.join(trained, dataset.readings, choice.ridge)
     yield Progress("Writing run", 0, 1)
     outcome = Outcome(
-        parts,
-        parts_as_new(trained.as_new, newcomers),
+        joined.parts,
+        joined.as_new,
         inputs.blocks(choice.scale),
-        Encoder(text, trained.network, vocabulary, newcomers),
+        Encoder(text, trained.network, vocabulary, joined.newcomers),
         metrics,
         _configuration(settings, inputs, choice),
     )
@@ -177,7 +177,7 @@ def evaluate(inputs: Inputs) -> Stage[tuple[Choice, dict[str, Any]]]:
         return default_choice(inputs), {}
     choice = yield from choose_by_time(inputs, past)
     trained = yield from inputs.train(past, "Training (evaluation)", stop_after=choice.epochs)
-    parts, _ = inputs.join(trained, past, choice.ridge)
+    parts = inputs.join(trained, past, choice.ridge).parts
     held_out = split_dataset(inputs.dataset, split)
     scorers = {
         **scorers_of(parts, inputs.blocks(choice.scale), held_out),
@@ -213,11 +213,15 @@ def choose_by_time(inputs: Inputs, readings: Readings) -> Stage[Choice]:
     if not split.held_out or not can_train_on(earlier):
         return default_choice(inputs)
     held_out = split_dataset(replace(inputs.dataset, readings=readings), split)
-    return (yield from choose(inputs, earlier, held_out))
+    choice, _ = yield from choose(inputs, earlier, held_out)
+    return choice
 
 
-def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[Choice]:
-    """The epoch of the best recall of PinSage alone, then ridge and scale of that of the whole."""
+def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[tuple[Choice, Parts]]:
+    """The epoch of the best recall of PinSage alone, then ridge and scale of that of the whole.
+
+    With the parts of the model that was chosen, which has learned from the same readings.
+    """
 
     def recall_alone(vectors: TextVectors) -> float:
         alone = by_vectors(vectors, vectors, [Block(start=0, dim=inputs.shape.dim)], held_out.history)
@@ -230,8 +234,9 @@ def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[Choice]
         return rank(scorer, held_out).mean(RECALL)
 
     trained = yield from inputs.train(readings, "Choosing", validate=recall_alone)
-    parts = {ridge: inputs.join(trained, readings, ridge)[0] for ridge in RIDGES}
-    return max((Choice(trained.epochs, ridge, scale) for ridge in RIDGES for scale in SCALES), key=recall)
+    parts = {ridge: inputs.join(trained, readings, ridge).parts for ridge in RIDGES}
+    choice = max((Choice(trained.epochs, ridge, scale) for ridge in RIDGES for scale in SCALES), key=recall)
+    return choice, parts[choice.ridge]
 
 
 def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:

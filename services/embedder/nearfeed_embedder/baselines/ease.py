@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_embedder.evaluation.split import Scorer
+from nearfeed_embedder.linear.inverse import ridge_inverse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -36,12 +36,7 @@ def ease_weights(train: "csr_matrix", ridge: float) -> NDArray[np.float32]:
             f"EASE has a matrix of items by items, and {n_items} are more than {MOST_ITEMS}: leave ease out."
         )
     gram = (train.T @ train).toarray().astype(np.float64)
-    gram[np.diag_indices(n_items)] += ridge
-    factor, info = linalg.lapack.dpotrf(gram, lower=True, overwrite_a=True)
-    inverse, _ = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
-    if info:
-        raise ValueError(f"ridge must be above 0, not {ridge}")
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
+    inverse = ridge_inverse(gram, ridge)
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return np.asarray(weights, dtype=np.float32)

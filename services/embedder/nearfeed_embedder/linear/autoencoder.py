@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import eigsh
 
+from nearfeed_embedder.linear.inverse import ridge_inverse
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
@@ -80,7 +82,7 @@ def _counted(read: "csr_matrix", power: float) -> "csr_matrix":
 def _by_posts(rows: "csr_matrix", ridge: Matrix, rank: int) -> tuple[Matrix, Matrix]:
     """Contexts and vectors (n, rank), by matrices of posts by posts."""
     gram = (rows.T @ rows).toarray()
-    inverse = linalg.inv(gram + np.diag(ridge), overwrite_a=True, check_finite=False)
+    inverse = ridge_inverse(gram.copy(), ridge)
     diagonal = np.diag(inverse).copy()
     # gram @ B, for (gram + ridge) @ inverse = I.
     rebuilt = gram - (np.eye(len(gram)) - ridge[:, None] * inverse) / diagonal
