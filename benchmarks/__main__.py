@@ -4,16 +4,15 @@ python -m benchmarks [--data-dir DIR] [--serving-only]
 """
 
 import argparse
-import csv
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.commands import prepared
-from benchmarks.machine import description
 from benchmarks.measures import Row, event_to_feed, feed_latency, post_to_feed
+from benchmarks.results_file import put_rows
 from benchmarks.server import served
 
 RESULTS = Path(__file__).parent / "results" / "embedded.csv"
@@ -51,18 +50,8 @@ def measure_serving(data_dir: Path) -> Iterator[Row]:
 
 def write(rows: list[Row]) -> None:
     """Puts rows into the CSV in place of those of the same measures."""
-    machine = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **description()}
-    fresh = {
-        name: {"measure": name, "value": f"{value:.4g}", "unit": unit, **machine}
-        for name, value, unit in rows
-    }
-    with RESULTS.open(newline="") as file:
-        merged = {row["measure"]: row for row in csv.DictReader(file)} | fresh
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["measure", "value", "unit", *machine])
-        writer.writeheader()
-        writer.writerows(merged.values())
-    sys.stdout.write(f"Written: {RESULTS}\n")
+    named = [{"measure": name, "value": f"{value:.4g}", "unit": unit} for name, value, unit in rows]
+    put_rows(RESULTS, named, of=itemgetter("measure"))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ Rows of benchmarks/results/backends.csv for other stores are kept.
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import httpx
@@ -21,9 +20,9 @@ import polars as pl
 
 from benchmarks.deployment import deployed
 from benchmarks.installation import fresh_installation
-from benchmarks.machine import description
 from benchmarks.measures import Row, event_to_feed, feed_latency, first_post, post_to_feed
 from benchmarks.outage import outages
+from benchmarks.results_file import load_average, put_rows
 from benchmarks.server import nearfeed, served
 from nearfeed_standalone.demo.files import films_in
 
@@ -124,19 +123,11 @@ def command(data_dir: Path, *arguments: str) -> None:
 
 def keep(store: str, rows: list[Row]) -> None:
     """Replaces the rows of a store."""
-    machine = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **description()}
-    machine["servers"] = " ".join(line for line in VERSIONS.read_text().split("\n") if "VERSION" in line)
-    machine["load_average"] = f"{os.getloadavg()[1]:.1f}"
-    old = list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
-    fresh = [
-        {"store": store, "measure": name, "value": f"{value:.4g}", "unit": unit, **machine}
-        for name, value, unit in rows
+    servers = " ".join(line for line in VERSIONS.read_text().split("\n") if "VERSION" in line)
+    named = [
+        {"store": store, "measure": name, "value": f"{value:.4g}", "unit": unit} for name, value, unit in rows
     ]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["store", "measure", "value", "unit", *machine])
-        writer.writeheader()
-        writer.writerows([row for row in old if row["store"] != store] + fresh)
-    sys.stdout.write(f"Written: {RESULTS}\n")
+    put_rows(RESULTS, named, of=itemgetter("store"), machine={"servers": servers, **load_average()})
 
 
 if __name__ == "__main__":

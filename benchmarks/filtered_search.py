@@ -11,7 +11,6 @@ Rows of benchmarks/results/filtered_search.csv for other stores and sizes are ke
 """
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -19,13 +18,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import description
+from benchmarks.results_file import load_average, put_rows
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.vector_store import Filter, StoredVector, VectorStore
 
@@ -181,17 +179,7 @@ def memory(name: str) -> int:
 
 def keep(rows: list[dict[str, Any]]) -> None:
     """Replaces the rows of the same store and number of posts."""
-    machine = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **description()}
-    machine["load_average"] = f"{os.getloadavg()[1]:.1f}"
-    measured_now = {(row["store"], str(row["posts"])) for row in rows}
-    RESULTS.parent.mkdir(exist_ok=True)
-    old = list(csv.DictReader(RESULTS.open())) if RESULTS.exists() else []
-    kept = [row for row in old if (row["store"], row["posts"]) not in measured_now]
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *machine])
-        writer.writeheader()
-        writer.writerows(kept + [{**row, **machine} for row in rows])
-    sys.stdout.write(f"Written: {RESULTS}\n")
+    put_rows(RESULTS, rows, of=lambda row: (row["store"], str(row["posts"])), machine=load_average())
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ the baselines, all by one search over all items with those of the training list 
 """
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.machine import description
+from benchmarks.results_file import put_rows
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.ease import ease
 from nearfeed_embedder.baselines.item_knn import item_knn
@@ -63,7 +62,7 @@ def main() -> None:
         sys.stdout.write(f"{row}\n")
         rows.append({**row, "dim": inputs.shape.dim, "linear_dim": inputs.linear.dim, "trained": told})
     if not given.valid_only:
-        write(rows)
+        put_rows(RESULTS, rows, of=itemgetter("model"))
 
 
 def inputs_of(split: Split, given: argparse.Namespace) -> Inputs:
@@ -115,15 +114,6 @@ def scored(scorers: dict[str, Scorer], split: Split) -> Iterator[dict[str, str |
             row[f"{metric}_interval"] = f"[{mean.low:.4f}, {mean.high:.4f}]"
             row[f"{metric}_gain_of_whole"] = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         yield row
-
-
-def write(rows: list[dict[str, str | int]]) -> None:
-    machine = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **description()}
-    with RESULTS.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *machine])
-        writer.writeheader()
-        writer.writerows({**row, **machine} for row in rows)
-    sys.stdout.write(f"Written: {RESULTS}\n")
 
 
 if __name__ == "__main__":
