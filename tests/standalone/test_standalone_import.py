@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert
+from tests.standalone.imported import logged, refused, rows_of
 
 from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.events import Interaction, decode
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import communities, erased_users, imports, items, memberships, outbox
 from nearfeed_recommender.consuming import hash_user
@@ -50,23 +50,6 @@ def interaction(number: int, **other: Any) -> dict[str, Any]:
 
 def run(importer: Importer, kind: str, path: Path) -> list[Any]:
     return list(importer.run(kind, str(path)))
-
-
-def rows_of(engine: Engine, table: Any) -> list[Any]:
-    with engine.connect() as connection:
-        return list(connection.execute(select(table)))
-
-
-def logged(log: EventLog) -> list[Interaction]:
-    subscription = log.subscribe(["interactions"], "test", lambda _: 0)
-    messages = subscription.poll(10_000, 0.0)
-    subscription.close()
-    return [decode(message.value) for message in messages if message.value]  # type: ignore[misc]
-
-
-def refused(importer: Importer) -> list[dict[str, Any]]:
-    files = list(importer.folder.glob("*.refused.jsonl"))
-    return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

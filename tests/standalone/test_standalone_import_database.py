@@ -12,12 +12,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
+from tests.standalone.imported import logged, refused, rows_of
 
 from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.events import Interaction, decode
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import communities, imports, items, memberships, outbox
 from nearfeed_recommender.mapping.files import MapError
@@ -126,23 +126,6 @@ def add_reactions(app: App, numbers: Sequence[int], *, posts: int, kind: int = 1
 
 def run(importer: Importer, url: str, map_file: Path, *, anew: bool = False) -> list[Any]:
     return list(importer.run_database(url, str(map_file), anew))
-
-
-def rows_of(engine: Engine, table: Any) -> list[Any]:
-    with engine.connect() as connection:
-        return list(connection.execute(select(table)))
-
-
-def logged(log: EventLog) -> list[Interaction]:
-    subscription = log.subscribe(["interactions"], "test", lambda _: 0)
-    messages = subscription.poll(10_000, 0.0)
-    subscription.close()
-    return [decode(message.value) for message in messages if message.value]  # type: ignore[misc]
-
-
-def refused(importer: Importer) -> list[dict[str, Any]]:
-    files = sorted(importer.folder.glob("*.refused.jsonl"))
-    return [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
 def test_every_kind_arrives(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from benchmarks.deployment import api
 from benchmarks.proxy import Proxy, proxied
-from tests.flow.servers.readers import Visit, eventually, feed, feed_ids, readers_of, visited
+from tests.flow.readers import Visit, eventually, feed, like_post_and_take_down, readers_of, visited
 from tests.flow.servers.spaces import Scores, scores_of, write_half_of
 
 from nearfeed_contracts.runs import run_url
@@ -78,26 +78,8 @@ def sample(metrics: str, beginning: str) -> float:
 def test_from_a_like_and_a_post_to_the_feed_and_a_takedown(deployment: Any) -> None:
     client = deployment.client
     (reader,) = readers_of(client, 1)
-    page = feed(client, reader, limit=10)
-    assert page["space"] == deployment.space
-    assert all(item["reason"]["text"].startswith("Because you read ") for item in page["items"])
-    before = feed_ids(client, reader)
-
-    liked = page["items"][0]
-    told = {"user_id": reader, "item_id": liked["id"], "kind": "like"}
-    assert client.post("/v1/events", json=told).status_code == 202
-    eventually(lambda: feed_ids(client, reader) not in (before, before[1:]))
-    assert liked["id"] not in feed_ids(client, reader)
-
-    post = {key: liked[key] for key in ("community_id", "title", "tags")} | {"author_id": "newcomer"}
-    assert client.put("/v1/items/new-post", json=post).status_code == 200
-    eventually(lambda: "new-post" in feed_ids(client, reader))
-    (new,) = [item for item in feed(client, reader, limit=100)["items"] if item["id"] == "new-post"]
-    assert (new["source"], new["reason"]["kind"]) == ("new", "new")
-
-    assert client.delete("/v1/items/new-post").status_code == 204
-    assert "new-post" not in feed_ids(client, reader)
-    assert client.get("/v1/items/new-post").status_code == 404
+    assert feed(client, reader, limit=10)["space"] == deployment.space
+    like_post_and_take_down(client, reader)
 
 
 def test_a_space_is_loaded_served_and_rolled_back_under_load(deployment: Any) -> None:

@@ -16,9 +16,9 @@ PAGES = 4
 Page = dict[str, Any]
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = SECONDS) -> None:
     """Waits until something holds; the limit is there to end a test that fails."""
-    give_up = time.monotonic() + SECONDS
+    give_up = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < give_up, "it did not come to hold"
         time.sleep(0.05)
@@ -46,6 +46,29 @@ def readers_of(client: httpx.Client, number: int) -> list[str]:
         if len(found) == number:
             return found
     raise AssertionError("too few have a personal feed")
+
+
+def like_post_and_take_down(client: httpx.Client, reader: str, seconds: float = SECONDS) -> None:
+    """A like changes the reader's feed, a new post comes into it, and goes when it is taken down."""
+    page = feed(client, reader, limit=10)
+    assert all(item["reason"]["text"].startswith("Because you read ") for item in page["items"])
+    before = feed_ids(client, reader)
+
+    liked = page["items"][0]
+    told = {"user_id": reader, "item_id": liked["id"], "kind": "like"}
+    assert client.post("/v1/events", json=told).status_code == 202
+    eventually(lambda: feed_ids(client, reader) not in (before, before[1:]), seconds)
+    assert liked["id"] not in feed_ids(client, reader)
+
+    post = {key: liked[key] for key in ("community_id", "title", "tags")} | {"author_id": "newcomer"}
+    assert client.put("/v1/items/new-post", json=post).status_code == 200
+    eventually(lambda: "new-post" in feed_ids(client, reader), seconds)
+    (new,) = [item for item in feed(client, reader, limit=100)["items"] if item["id"] == "new-post"]
+    assert (new["source"], new["reason"]["kind"]) == ("new", "new")
+
+    assert client.delete("/v1/items/new-post").status_code == 204
+    assert "new-post" not in feed_ids(client, reader)
+    assert client.get("/v1/items/new-post").status_code == 404
 
 
 @dataclass
