@@ -4,6 +4,7 @@ import torch
 from nearfeed_embedder.dataset import Post, Readings
 from nearfeed_embedder.graph.features import Vocabulary, features_of, vocabulary_of
 from nearfeed_embedder.graph.neighbours import Neighbours, neighbours_of, pool_neighbours
+from nearfeed_embedder.graph.spectrum import spectral_ids
 from nearfeed_embedder.graph.walks import WalkRule, importance_neighbours
 
 
@@ -57,3 +58,39 @@ def test_features_of_unknown_communities_and_tags_are_padding() -> None:
     features = features_of([*known, Post("c", "birds", ("rare",), "z")], text, vocabulary)
     assert features.community.tolist() == [1, 2, 0]
     assert features.tags.tolist() == [[1, 2], [1, 0], [0, 0]]
+
+
+def test_ids_begin_as_the_smooth_signals_of_the_graph() -> None:
+    rng = np.random.default_rng(4)
+    read = rng.random((30, 12)) < 0.3
+    read[:, 5] = False
+    reader, item = np.nonzero(read)
+    readings = Readings(reader, item, np.zeros(len(reader), np.int64), rng.random(len(reader)))
+    normal = read / np.sqrt(np.maximum(read.sum(1, keepdims=True), 1) * np.maximum(read.sum(0), 1))
+    values, vectors = np.linalg.eigh(normal.T @ normal)
+    leading = vectors[:, -4:] * np.sqrt(values[-4:])
+    ids = spectral_ids(readings, 12, 4).numpy()
+    assert (ids[5] == 0).all()
+    np.testing.assert_allclose(np.linalg.norm(ids, axis=1).mean(), 2, rtol=1e-5)
+    factor = np.linalg.norm(leading, axis=1).mean() / 2
+    np.testing.assert_allclose(ids @ ids.T * factor**2, leading @ leading.T, atol=1e-5)
+    np.testing.assert_array_equal(ids, spectral_ids(readings, 12, 4).numpy())
+
+
+def test_dimensions_beyond_the_rank_of_the_graph_begin_at_0() -> None:
+    readings = Readings(np.array([0, 0, 1]), np.array([0, 1, 1]), np.zeros(3, np.int64), np.ones(3))
+    ids = spectral_ids(readings, 3, 8).numpy()
+    assert np.isfinite(ids).all()
+    assert (ids[:, :1] != 0).any()
+    assert (ids[:, 2:] == 0).all()
+    alone = Readings(np.array([0, 0]), np.array([0, 1]), np.zeros(2, np.int64), np.ones(2))
+    assert (spectral_ids(alone, 2, 8) == 0).all()
+
+
+def test_features_are_alike_where_nothing_tells_posts_apart() -> None:
+    posts = [Post("a", "cats", ("cute",), "x"), Post("b", "cats", ("cute",), "y")]
+    same, other = np.zeros((2, 2), np.float32), np.eye(2, dtype=np.float32)
+    assert features_of(posts, same, vocabulary_of(posts)).alike
+    assert not features_of(posts, other, vocabulary_of(posts)).alike
+    posts[1] = Post("b", "dogs", ("cute",), "y")
+    assert not features_of(posts, same, vocabulary_of(posts)).alike

@@ -28,7 +28,7 @@ ALL_WORDS = [word for words in WORDS for word in words]
 
 def bag_of_words(posts: list[Post]) -> np.ndarray:
     counts = np.array([[post.text.split().count(word) for word in ALL_WORDS] for post in posts], np.float32)
-    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
 
 
 def features_and_shape(dataset: Dataset) -> tuple[Features, Shape]:
@@ -49,7 +49,10 @@ def dataset() -> Dataset:
     return make_dataset()
 
 
-def test_it_finds_more_than_popularity(dataset: Dataset) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_it_finds_more_than_popularity_whether_posts_are_known_or_not(dataset: Dataset, known: bool) -> None:
+    posts = dataset.posts if known else [Post(post.item_id, "", (), "the same") for post in dataset.posts]
+    dataset = replace(dataset, posts=posts)
     readings = dataset.readings
     split = split_by_time(readings.reader, readings.item, readings.time, POSTS, least_later=4)
     past = readings.take(split.train)

@@ -37,7 +37,7 @@ from nearfeed_embedder.text.simcse import fine_tune
 from nearfeed_runtime.operations import Progress, Step
 
 RIDGES = (30.0, 100.0, 300.0)
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_SCALE = 0.5
 
 

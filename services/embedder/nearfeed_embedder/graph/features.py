@@ -41,6 +41,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.text)
 
+    @property
+    def alike(self) -> bool:
+        """Whether all posts have the same features."""
+        return all(bool((part == part[:1]).all()) for part in (self.text, self.community, self.tags))
+
     def take(self, rows: Tensor) -> "Features":
         return Features(self.text[rows], self.community[rows], self.tags[rows])
 

@@ -19,8 +19,8 @@ class Shape:
     text_dim: int
     communities: int
     tags: int
-    dim: int = 256
-    hidden: int = 256
+    dim: int = 128
+    hidden: int = 128
     layers: int = 2
     dropout: float = 0.1
     id_dropout: float = 0.3

@@ -17,6 +17,7 @@ from nearfeed_embedder.graph.counters import counters_of
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.graph.folds import Fold, draw_examples, reader_folds
 from nearfeed_embedder.graph.pinsage import PinSage, Readership, Shape
+from nearfeed_embedder.graph.spectrum import spectral_ids
 from nearfeed_embedder.graph.walks import WalkRule, importance_neighbours
 from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Progress
@@ -30,26 +31,27 @@ _POSTS_AT_ONCE = 8_192
 class TrainRule:
     """How PinSage is trained; `epochs` are passes over the readers, at most.
 
-    A step takes `readers_at_once`, of one fold. In each pass a reader is split `draws` times into what
-    describes them and what they are to find. Posts are treated as new in `unread_share` of the cases, so
-    that new posts get useful vectors.
+    A step takes readers of one fold, `readers_at_once` at most. In each pass a reader is split into what
+    describes them and what they are to find: once, or where readers are few, up to `draws` times. Posts
+    are treated as new in `unread_share` of the cases, so that new posts get useful vectors.
     """
 
     epochs: int = 18
     folds: int = 8
     draws: int = 4
-    readers_at_once: int = 256
+    readers_at_once: int = 768
     kept_share: tuple[float, float] = (0.2, 0.8)
     target_power: float = 3.0
     recency: float = 1.5
     unread_share: float = 0.15
+    id_scale: float = 0.3
     learning_rate: float = 2e-3
     id_learning_rate: float = 1e-2
-    weight_decay: float = 0.3
+    weight_decay: float = 0.1
     warmup: float = 0.05
     averaging: float = 0.95
     scale: float = 30.0
-    patience: int = 4
+    patience: int = 8
     walks: WalkRule = field(default_factory=WalkRule)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,10 +74,10 @@ class Trained:
 class Model(nn.Module):
     """The network with what is learned of single posts (n, hidden) and of the softmax."""
 
-    def __init__(self, shape: Shape, n_items: int, scale: float) -> None:
+    def __init__(self, shape: Shape, ids: Tensor, scale: float) -> None:
         super().__init__()
         self.network = PinSage(shape)
-        self.ids = nn.Parameter(torch.randn(n_items, shape.hidden) * 0.02)
+        self.ids = nn.Parameter(ids)
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def forward(self, posts: Features, readership: Readership) -> Tensor:
@@ -98,10 +100,14 @@ def train(
 ) -> Stage[Trained]:
     """Trains on readings of posts; posts without any get their vectors as new ones do.
 
+    Posts that only their readers tell apart are not treated as new: all of them would be one.
+
     The loss is a softmax over posts of inner products with the reader's vector, against what the
     reader has read besides. Ends after `stop_after` epochs; with `validate`, when its value has not
     risen for a while, and returns the best. Some reader must have read two posts.
     """
+    if features.alike:
+        shape, rule = replace(shape, id_dropout=0.0), replace(rule, unread_share=0.0, id_scale=1.0)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     read = np.unique(readings.item)
@@ -120,7 +126,7 @@ def train(
     )
     yield Progress(f"{stage}: walks", rule.folds + 1, rule.folds + 1)
 
-    model = Model(shape, n, rule.scale).to(device)
+    model = Model(shape, rule.id_scale * spectral_ids(readings, n, shape.hidden), rule.scale).to(device)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
         [
@@ -183,7 +189,7 @@ def _loss(
     device: torch.device,
 ) -> Tensor:
     n = len(posts)
-    drawn = readers.repeat(rule.draws)
+    drawn = readers.repeat(max(1, min(rule.draws, rule.readers_at_once // len(readers))))
     examples = draw_examples(
         readings,
         n,
