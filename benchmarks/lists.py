@@ -25,12 +25,12 @@ from nearfeed_embedder.baselines.popularity import popularity
 from nearfeed_embedder.dataset import Dataset, Post, Readings
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.evaluation.compare import gains, intervals
-from nearfeed_embedder.evaluation.lists import read_lists
+from nearfeed_embedder.evaluation.lists import PARTS, read_lists
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.graph.pinsage import Shape
-from nearfeed_embedder.graph.train import TrainRule
+from nearfeed_embedder.graph.train import TrainRule, fitted
 from nearfeed_embedder.linear.autoencoder import LinearRule
 from nearfeed_embedder.run import MODEL
 from nearfeed_embedder.stages import Stage, finish
@@ -41,12 +41,7 @@ RESULTS = Path(__file__).parent / "results" / "lists.csv"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for part in ("train", "valid", "test"):
-        parser.add_argument(f"--{part}", type=Path, required=True)
-    parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--linear-dim", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=TrainRule.epochs)
-    parser.add_argument("--seed", type=int, default=0)
+    add_files(parser)
     parser.add_argument("--valid-only", action="store_true", help="leave the test list alone, to tune")
     given = parser.parse_args()
     lists = read_lists(given.train, given.valid, given.test)
@@ -65,6 +60,16 @@ def main() -> None:
         put_rows(RESULTS, rows, of=itemgetter("model"))
 
 
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """The lists, and what may be changed of the default."""
+    for part in PARTS:
+        parser.add_argument(f"--{part}", type=Path, required=True)
+    parser.add_argument("--dim", type=int, default=Shape.dim)
+    parser.add_argument("--linear-dim", type=int, default=LinearRule.dim)
+    parser.add_argument("--epochs", type=int, default=TrainRule.epochs)
+    parser.add_argument("--seed", type=int, default=0)
+
+
 def inputs_of(split: Split, given: argparse.Namespace) -> Inputs:
     """The training list as a dataset: posts that nothing is known of, and readings without times."""
     n = split.n_items
@@ -74,11 +79,12 @@ def inputs_of(split: Split, given: argparse.Namespace) -> Inputs:
     nothing = Features(
         torch.zeros(n, 1), torch.zeros(n, dtype=torch.long), torch.zeros(n, 1, dtype=torch.long)
     )
+    shape, rule = fitted(Shape(1, 0, 0, given.dim), TrainRule(epochs=given.epochs), nothing)
     return Inputs(
         Dataset(posts, np.ones(n, np.int64), readings, 180.0),
         nothing,
-        Shape(1, 0, 0, given.dim),
-        TrainRule(epochs=given.epochs),
+        shape,
+        rule,
         LinearRule(dim=given.linear_dim),
         given.seed,
         device_of("auto"),

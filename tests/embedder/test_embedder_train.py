@@ -17,7 +17,7 @@ from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.folds import draw_examples, reader_folds
 from nearfeed_embedder.graph.pinsage import Shape
-from nearfeed_embedder.graph.train import Trained, TrainRule, train
+from nearfeed_embedder.graph.train import Trained, TrainRule, fitted, train
 from nearfeed_embedder.graph.walks import WalkRule
 from nearfeed_embedder.stages import finish
 
@@ -41,6 +41,7 @@ def features_and_shape(dataset: Dataset) -> tuple[Features, Shape]:
 def train_on(dataset: Dataset, readings: Readings, epochs: int = 6, seed: int = 0) -> Trained:
     features, shape = features_and_shape(dataset)
     rule = TrainRule(epochs=epochs, folds=4, draws=2, weight_decay=0.01)
+    shape, rule = fitted(shape, rule, features)
     return finish(train(features, readings, 90.0, shape, rule, seed=seed, device=CPU))
 
 

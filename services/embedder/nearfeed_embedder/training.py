@@ -22,7 +22,7 @@ from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, mat
 from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
-from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, train
+from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, fitted, train
 from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
 from nearfeed_embedder.linear.newcomers import Newcomers, fit_newcomers
 from nearfeed_embedder.parts import Parts, blocks_of, parts_as_new, parts_of
@@ -118,11 +118,13 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     device = device_of(settings.device)
     text, vectors = yield from text_vectors(settings, dataset, device)
     vocabulary = vocabulary_of(dataset.posts)
+    features = features_of(dataset.posts, vectors, vocabulary)
+    shape, rule = fitted(recipe.shape_for(text.dim, vocabulary), recipe.training, features)
     inputs = Inputs(
         dataset,
-        features_of(dataset.posts, vectors, vocabulary),
-        recipe.shape_for(text.dim, vocabulary),
-        recipe.training,
+        features,
+        shape,
+        rule,
         recipe.linear,
         settings.seed,
         device,

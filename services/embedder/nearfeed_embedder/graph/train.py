@@ -85,6 +85,13 @@ class Model(nn.Module):
         return vectors
 
 
+def fitted(shape: Shape, rule: TrainRule, features: Features) -> tuple[Shape, TrainRule]:
+    """For posts that only their readers tell apart: these are not treated as new, for all would be one."""
+    if not features.alike:
+        return shape, rule
+    return replace(shape, id_dropout=0.0), replace(rule, unread_share=0.0, id_scale=1.0)
+
+
 def train(
     features: Features,
     readings: Readings,
@@ -100,14 +107,10 @@ def train(
 ) -> Stage[Trained]:
     """Trains on readings of posts; posts without any get their vectors as new ones do.
 
-    Posts that only their readers tell apart are not treated as new: all of them would be one.
-
     The loss is a softmax over posts of inner products with the reader's vector, against what the
     reader has read besides. Ends after `stop_after` epochs; with `validate`, when its value has not
     risen for a while, and returns the best. Some reader must have read two posts.
     """
-    if features.alike:
-        shape, rule = replace(shape, id_dropout=0.0), replace(rule, unread_share=0.0, id_scale=1.0)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     read = np.unique(readings.item)
