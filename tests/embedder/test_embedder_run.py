@@ -118,6 +118,9 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
     }
     assert manifest.libraries.keys() >= {"torch", "dgl", "transformers"}
     assert manifest.configuration["seed"] == 0
+    of_text = {name: value for name, value in settings.model_dump().items() if name.startswith("text_")}
+    assert of_text.items() <= manifest.configuration.items()
+    assert of_text["text_objective"] == "unsupervised"
 
 
 def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> None:

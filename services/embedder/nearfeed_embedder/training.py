@@ -32,6 +32,7 @@ from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.text.cache import VectorCache
 from nearfeed_embedder.text.encode import encode_in_steps
 from nearfeed_embedder.text.model import TextModel, TextVectors, fingerprint, load_text_model
+from nearfeed_embedder.text.pairs import pairs_of
 from nearfeed_embedder.text.simcse import fine_tune
 from nearfeed_runtime.operations import Progress, Step
 
@@ -153,7 +154,7 @@ def text_vectors(
     text = load_text_model(settings.text_model, settings.text_pooling, settings.text_tokens, device)
     yield from fine_tune(
         text,
-        texts,
+        pairs_of(texts, settings.text_objective),
         epochs=settings.text_epochs,
         batch=settings.text_batch,
         samples=settings.text_samples,
@@ -252,9 +253,7 @@ def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
 
 
 def _configuration(settings: EmbedderSettings, inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    text = settings.model_dump(
-        include={"text_model", "text_pooling", "text_tokens", "text_batch", "text_epochs"}
-    )
+    text = {name: value for name, value in settings.model_dump().items() if name.startswith("text_")}
     return {
         **text,
         "seed": inputs.seed,
