@@ -51,7 +51,7 @@ def test_fine_tuning_brings_a_text_closer_to_itself_and_away_from_others(open_ti
     texts = [f"{a} {b} {c}" for a in ("red", "blue") for b in ("cat", "dog", "fish") for c in "abcdefgh"]
     pairs = pairs_of(texts, "unsupervised")
     before = _loss_under_dropout(model, pairs)
-    losses = finish(fine_tune(model, pairs, epochs=12, batch=16, seed=0, learning_rate=1e-3))
+    losses = finish(fine_tune(model, pairs, epochs=12, batch=16, seed=0, learning_rate=1e-3, share=1))
     assert len(losses) == 12 * 3
     assert not model.network.training
     assert _loss_under_dropout(model, pairs) < before - 0.3
@@ -73,7 +73,7 @@ def test_supervised_fine_tuning_brings_a_title_to_its_body(open_tiny: OpenTiny) 
     model = open_tiny()
     assert _share_found(model, texts) < 0.2
     pairs = pairs_of(texts, "supervised")
-    finish(fine_tune(model, pairs, epochs=40, batch=16, seed=0, learning_rate=2e-3))
+    finish(fine_tune(model, pairs, epochs=40, batch=16, seed=0, learning_rate=2e-3, share=1))
     assert _share_found(model, texts) > 0.9
 
 
@@ -92,6 +92,17 @@ def test_fine_tuning_is_repeatable(open_tiny: OpenTiny, objective: Objective) ->
         finish(fine_tune(model, pairs, epochs=2, batch=3, seed=seed))
     assert fingerprint(first) == fingerprint(second)
     assert len({fingerprint(model) for model in (first, other, open_tiny())}) == 3
+
+
+def test_weights_end_on_the_way_from_those_of_before(open_tiny: OpenTiny) -> None:
+    before, whole, part, none = (open_tiny() for _ in range(4))
+    for model, share in ((whole, 1.0), (part, 0.25), (none, 0.0)):
+        pairs = pairs_of(TEXTS, "unsupervised")
+        finish(fine_tune(model, pairs, epochs=2, batch=3, seed=0, learning_rate=1e-2, share=share))
+    assert fingerprint(none) == fingerprint(before) != fingerprint(whole)
+    weights = (model.network.parameters() for model in (before, whole, part))
+    for known, learned, kept in zip(*weights, strict=True):
+        torch.testing.assert_close(kept, known + 0.25 * (learned - known))
 
 
 def test_a_post_is_paired_with_itself_or_its_title_with_its_body() -> None:

@@ -16,6 +16,7 @@ from nearfeed_runtime.operations import Progress
 Lengths = NDArray[np.int64]
 TEMPERATURE = 0.05
 LEARNING_RATE = 1e-5
+TUNED_SHARE = 0.5
 
 
 def fine_tune(
@@ -27,13 +28,17 @@ def fine_tune(
     seed: int,
     samples: int | None = None,
     learning_rate: float = LEARNING_RATE,
+    share: float = TUNED_SHARE,
 ) -> Stage[list[float]]:
     """Fine-tunes `model` in place and returns the loss of each step.
 
     A pass reads each pair, or `samples` of them, the same in every pass. The two of a pair are brought
     together, each under a dropout mask of its own, so that a text may be paired with itself; the second
-    texts of the other pairs of the batch are the first one's negatives.
+    texts of the other pairs of the batch are the first one's negatives. The weights end `share` of the
+    way from those of before to those that were learned, by which less of what the model knew is lost
+    (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
     """
+    before = [weight.detach().clone() for weight in model.network.parameters()]
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.network.parameters(), lr=learning_rate)
@@ -51,6 +56,9 @@ def fine_tune(
             losses.append(loss.item())
             yield Progress("Fine-tuning text", len(losses), steps)
     optimizer.zero_grad()
+    with torch.no_grad():
+        for weight, known in zip(model.network.parameters(), before, strict=True):
+            weight.copy_(torch.lerp(known, weight, share))
     model.network.eval()
     return losses
 
