@@ -27,6 +27,7 @@ from nearfeed_embedder.recipe import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish
+from nearfeed_embedder.text.encode import encode
 from nearfeed_embedder.training import RefusedModelError, check_worth
 from nearfeed_runtime.operations import Listed, Progress, Said
 from nearfeed_runtime.settings import SettingsError
@@ -121,7 +122,10 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
         "item-knn",
     }
     assert manifest.libraries.keys() >= {"torch", "dgl", "transformers"}
-    assert manifest.configuration["settings"]["seed"] == 0
+    told = manifest.configuration["settings"]
+    of_text = {name: value for name, value in settings.model_dump().items() if name.startswith("text_")}
+    assert of_text.items() <= told.items()
+    assert (told["seed"], told["text_objective"]) == (0, "unsupervised")
 
 
 def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> None:
@@ -226,6 +230,27 @@ def test_an_edited_post_keeps_what_its_readers_say_of_it(trained: Run) -> None:
     assert np.linalg.norm(after[:16]) == pytest.approx(1, abs=1e-5)
     assert np.linalg.norm(before - after) < np.linalg.norm(before - fresh)
     assert np.linalg.norm(before - after) > 1e-4
+
+
+def test_few_posts_are_encoded_by_one_thread(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder(trained, CPU)
+    assert encoder is not None
+    threads: list[int] = []
+
+    def encode_and_count(*arguments: object) -> np.ndarray:
+        threads.append(torch.get_num_threads())
+        return encode(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("nearfeed_embedder.encoder.encode", encode_and_count)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encoder.encode(make_posts(1))
+        encoder.encode(make_posts(100))
+        threads.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 2, 2]
 
 
 def test_shifts_are_found_among_many(tmp_path: Path) -> None:

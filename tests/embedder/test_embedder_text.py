@@ -5,11 +5,20 @@ import numpy as np
 import pytest
 import torch
 
+from nearfeed_embedder.dataset import text_of
+from nearfeed_embedder.settings import Objective
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.cache import VectorCache
 from nearfeed_embedder.text.encode import encode, encode_in_steps
-from nearfeed_embedder.text.model import TextModel, TextModelError, fingerprint, load_text_model, pool_tokens
-from nearfeed_embedder.text.simcse import contrastive_loss, fine_tune, similar_lengths
+from nearfeed_embedder.text.model import (
+    TextModel,
+    TextModelError,
+    fingerprint,
+    load_text_model,
+    pool_tokens,
+)
+from nearfeed_embedder.text.pairs import Pair, pairs_of
+from nearfeed_embedder.text.simcse import alike, contrastive_loss, fine_tune, loss_of, similar_lengths
 
 OpenTiny = Callable[..., TextModel]
 CPU = torch.device("cpu")
@@ -40,41 +49,107 @@ def test_a_text_longer_than_the_model_reads_is_cut(open_tiny: OpenTiny) -> None:
 def test_fine_tuning_brings_a_text_closer_to_itself_and_away_from_others(open_tiny: OpenTiny) -> None:
     model = open_tiny()
     texts = [f"{a} {b} {c}" for a in ("red", "blue") for b in ("cat", "dog", "fish") for c in "abcdefgh"]
-    before = _loss_under_dropout(model, texts)
-    losses = finish(fine_tune(model, texts, epochs=12, batch=16, seed=0, learning_rate=1e-3))
+    pairs = pairs_of(texts, "unsupervised")
+    before = _loss_under_dropout(model, pairs)
+    losses = finish(fine_tune(model, pairs, epochs=12, batch=16, seed=0, learning_rate=1e-3, share=1))
     assert len(losses) == 12 * 3
     assert not model.network.training
-    assert _loss_under_dropout(model, texts) < before - 0.3
+    assert _loss_under_dropout(model, pairs) < before - 0.3
 
 
-def _loss_under_dropout(model: TextModel, texts: list[str]) -> float:
-    from nearfeed_embedder.text.model import embed
-
+def _loss_under_dropout(model: TextModel, pairs: list[Pair]) -> float:
     torch.manual_seed(1)
     model.network.train()
     with torch.no_grad():
-        loss = contrastive_loss(embed(model, texts * 2)).item()
+        loss = loss_of(model, pairs).item()
     model.network.eval()
     return loss
 
 
-def test_fine_tuning_is_repeatable(open_tiny: OpenTiny) -> None:
-    first, second = open_tiny(), open_tiny()
-    for model in (first, second):
-        finish(fine_tune(model, TEXTS, epochs=2, batch=3, seed=7))
-    assert fingerprint(first) == fingerprint(second) != fingerprint(open_tiny())
+def test_supervised_fine_tuning_brings_a_title_to_its_body(open_tiny: OpenTiny) -> None:
+    # Only pairs say which title belongs to which body: they have no word in common.
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "stuvwxyz"]
+    texts = [f"{title}\n{body} {body}" for title, body in zip(words[:32], words[32:], strict=True)]
+    model = open_tiny()
+    assert _share_found(model, texts) < 0.2
+    pairs = pairs_of(texts, "supervised")
+    finish(fine_tune(model, pairs, epochs=40, batch=16, seed=0, learning_rate=2e-3, share=1))
+    assert _share_found(model, texts) > 0.9
+
+
+def _share_found(model: TextModel, texts: list[str]) -> float:
+    """How many titles are closest to their own body."""
+    titles, bodies = zip(*pairs_of(texts, "supervised"), strict=True)
+    closest = (encode(model, titles) @ encode(model, bodies).T).argmax(axis=1)
+    return float((closest == np.arange(len(texts))).mean())
+
+
+@pytest.mark.parametrize("objective", ["unsupervised", "supervised"])
+def test_fine_tuning_is_repeatable(open_tiny: OpenTiny, objective: Objective) -> None:
+    pairs = pairs_of(TEXTS, objective)
+    first, second, other = open_tiny(), open_tiny(), open_tiny()
+    for model, seed in ((first, 7), (second, 7), (other, 8)):
+        finish(fine_tune(model, pairs, epochs=2, batch=3, seed=seed))
+    assert fingerprint(first) == fingerprint(second)
+    assert len({fingerprint(model) for model in (first, other, open_tiny())}) == 3
+
+
+def test_weights_end_on_the_way_from_those_of_before(open_tiny: OpenTiny) -> None:
+    before, whole, part, none = (open_tiny() for _ in range(4))
+    for model, share in ((whole, 1.0), (part, 0.25), (none, 0.0)):
+        pairs = pairs_of(TEXTS, "unsupervised")
+        finish(fine_tune(model, pairs, epochs=2, batch=3, seed=0, learning_rate=1e-2, share=share))
+    assert fingerprint(none) == fingerprint(before) != fingerprint(whole)
+    weights = (model.network.parameters() for model in (before, whole, part))
+    for known, learned, kept in zip(*weights, strict=True):
+        torch.testing.assert_close(kept, known + 0.25 * (learned - known))
+
+
+def test_a_post_is_paired_with_itself_or_its_title_with_its_body() -> None:
+    texts = ["b\nlong story\nin lines", "a", "\nbody alone", "title alone\n  ", "a"]
+    assert pairs_of(texts, "unsupervised") == [(text, text) for text in sorted(set(texts))]
+    assert dict(pairs_of(texts, "supervised")) == {
+        "b": "long story\nin lines",
+        "a": "a",
+        "\nbody alone": "\nbody alone",
+        "title alone\n  ": "title alone\n  ",
+    }
+    assert len(pairs_of(texts, "supervised")) == 4
+    assert pairs_of([text_of("t", "body")], "supervised") == [("t", "body")]
+    assert pairs_of([text_of("t", "")], "supervised") == [("t", "t")]
 
 
 def test_the_contrastive_loss_by_hand() -> None:
     # Two orthogonal texts that each meet themselves unchanged: similarity 1 against 0, over 0.05.
     vectors = torch.eye(2).repeat(2, 1)
     expected = np.log(1 + np.exp(-1 / 0.05))
-    assert contrastive_loss(vectors).item() == pytest.approx(expected, abs=1e-6)
+    nothing_alike = torch.zeros(2, 2, dtype=torch.bool)
+    assert contrastive_loss(vectors, nothing_alike).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_contrastive_loss_of_pairs_by_hand() -> None:
+    # Cosines with the own body .8 and .6, with the other one 1 and .96, each over .05.
+    titles, bodies = [[1.0, 0.0], [0.6, 0.8]], [[0.8, 0.6], [1.0, 0.0]]
+    vectors = torch.tensor([*titles, *bodies])
+    own, other = (16.0, 12.0), (20.0, 19.2)
+    similarity = (torch.tensor(titles) @ torch.tensor(bodies).T / 0.05).flatten().tolist()
+    assert similarity == pytest.approx([own[0], other[0], other[1], own[1]], abs=1e-4)
+    expected = np.mean(
+        [np.log1p(np.exp(not_own - is_own)) for is_own, not_own in zip(own, other, strict=True)]
+    )
+    nothing_alike = torch.zeros(2, 2, dtype=torch.bool)
+    assert contrastive_loss(vectors, nothing_alike).item() == pytest.approx(expected, abs=1e-4)
+    # Pairs that share a title are no negatives of each other: nothing is left to tell apart.
+    assert contrastive_loss(vectors, alike([("t", "a"), ("t", "b")])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_pairs_that_share_a_text_are_alike() -> None:
+    marks = alike([("t", "a"), ("t", "b"), ("u", "b"), ("v", "t")])
+    assert marks.int().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_batches_hold_every_text_once_but_for_a_last_single_one() -> None:
-    texts = ["x" * length for length in range(1, 30)]
-    batches = similar_lengths(texts, 7, np.random.default_rng(0))
+    batches = similar_lengths(np.arange(1, 30), 7, np.random.default_rng(0))
     rows = np.concatenate(batches)
     assert len(set(rows)) == len(rows) == 28
     assert max(len(batch) for batch in batches) == 7

@@ -1,5 +1,8 @@
 """Where torch runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from nearfeed_runtime.settings import SettingsError
@@ -12,3 +15,17 @@ def device_of(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise SettingsError("NEARFEED_DEVICE: there is no CUDA device here; set it to cpu or auto.")
     return torch.device(name)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small work on the CPU: threads that wait for each other at every layer take longer than one.
+
+    On a machine whose cores are busy they take many times as long. Holds for the calling thread.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.runs import BrokenRunError, Run
 from nearfeed_embedder.dataset import Post
+from nearfeed_embedder.devices import one_thread
 from nearfeed_embedder.graph.features import Vocabulary, features_of
 from nearfeed_embedder.graph.pinsage import PinSage, Shape
 from nearfeed_embedder.linear.newcomers import Newcomers
-from nearfeed_embedder.parts import parts_as_new
+from nearfeed_embedder.parts import Parts, parts_as_new
 from nearfeed_embedder.settings import Pooling
 from nearfeed_embedder.shifts import read_shifts
 from nearfeed_embedder.text.encode import encode
@@ -34,6 +35,7 @@ _CONFIGURATION = "encoder.json"
 _WEIGHTS = "pinsage.safetensors"
 _NEWCOMERS = "newcomers.safetensors"
 _TEXT = "text"
+_FEW = 8
 _UNREADABLE = (NearfeedError, OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError)
 
 
@@ -49,6 +51,11 @@ class Encoder:
 
     def encode(self, posts: Sequence[Post]) -> tuple[TextVectors, TextVectors]:
         """Vectors and contexts (n, dim) float32."""
+        with one_thread() if len(posts) <= _FEW else nullcontext():
+            parts = self._parts(posts)
+        return parts.vectors, parts.contexts
+
+    def _parts(self, posts: Sequence[Post]) -> Parts:
         text = encode(self.text, [post.text for post in posts])
         features = features_of(posts, text, self.vocabulary).to(self.text.device)
         with torch.inference_mode():
@@ -57,7 +64,7 @@ class Encoder:
         if self.url is not None:
             ids = [post.item_id for post in posts]
             parts = parts.moved(read_shifts(self.url, ids, parts.flat.shape[1]))
-        return parts.vectors, parts.contexts
+        return parts
 
 
 def save_encoder(encoder: Encoder, run_url: str) -> None:

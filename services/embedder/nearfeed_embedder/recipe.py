@@ -19,6 +19,7 @@ _SETTINGS = {
     "text_pooling",
     "text_tokens",
     "text_batch",
+    "text_objective",
     "text_epochs",
     "text_samples",
     "dim",

@@ -7,6 +7,7 @@ from pydantic import Field
 from nearfeed_runtime.settings import Settings
 
 Pooling = Literal["mean", "cls"]
+Objective = Literal["unsupervised", "supervised"]
 
 
 class EmbedderSettings(Settings):
@@ -25,6 +26,11 @@ class EmbedderSettings(Settings):
     )
     text_batch: int = Field(
         default=32, ge=2, description="texts in a batch; in fine-tuning each is told apart from the others"
+    )
+    text_objective: Objective = Field(
+        default="unsupervised",
+        description="what fine-tuning brings together: unsupervised (a text and itself under dropout) or "
+        "supervised (a post's title and its body)",
     )
     text_epochs: int = Field(
         default=1, ge=0, description="passes over the texts in fine-tuning; 0 takes the text model as it is"

@@ -13,7 +13,7 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 FILE = "shifts.parquet"
-_ROWS_TOGETHER = 4_096
+_ROWS_TOGETHER = 512
 Vectors = NDArray[np.float32]
 
 
@@ -25,7 +25,7 @@ def save_shifts(url: str, item_ids: Sequence[str], shifts: Vectors) -> None:
     table = pa.table({"item_id": pa.array([item_ids[row] for row in rows], pa.string()), "shift": column})
     fs, path = url_to_fs(f"{url}/{FILE}")
     with fs.open(path, "wb") as file:
-        pq.write_table(table, file, row_group_size=_ROWS_TOGETHER, compression="zstd")
+        pq.write_table(table, file, row_group_size=_ROWS_TOGETHER, compression="zstd", use_dictionary=False)
 
 
 def read_shifts(url: str, item_ids: Sequence[str], dim: int) -> Vectors:

@@ -33,6 +33,7 @@ from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.text.cache import VectorCache
 from nearfeed_embedder.text.encode import encode_in_steps
 from nearfeed_embedder.text.model import TextModel, TextVectors, fingerprint, load_text_model
+from nearfeed_embedder.text.pairs import pairs_of
 from nearfeed_embedder.text.simcse import fine_tune
 from nearfeed_runtime.operations import Progress, Step
 
@@ -155,7 +156,7 @@ def text_vectors(
     text = load_text_model(settings.text_model, settings.text_pooling, settings.text_tokens, device)
     yield from fine_tune(
         text,
-        texts,
+        pairs_of(texts, settings.text_objective),
         epochs=settings.text_epochs,
         batch=settings.text_batch,
         samples=settings.text_samples,
