@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,8 @@ from sqlalchemy import Engine
 from tests.embedder.taste import make_posts, make_readings, put_posts, put_readings
 
 from nearfeed_backends.database import open_database
+from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import BrokenRunError, Manifest, Run, list_runs, open_run
 from nearfeed_contracts.tables import interactions
 from nearfeed_core.readings import DAY_MICROS
@@ -19,7 +22,8 @@ from nearfeed_embedder import training
 from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
 from nearfeed_embedder.load import read_dataset
-from nearfeed_embedder.operations import list_trained, train_run
+from nearfeed_embedder.operations import TimeError, evaluate_models, list_trained, retrain_run, train_run
+from nearfeed_embedder.recipe import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish
@@ -117,7 +121,7 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
         "item-knn",
     }
     assert manifest.libraries.keys() >= {"torch", "dgl", "transformers"}
-    assert manifest.configuration["seed"] == 0
+    assert manifest.configuration["settings"]["seed"] == 0
 
 
 def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> None:
@@ -129,6 +133,64 @@ def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> N
     one, two, three = (vectors_of(settings, made.space) for made in (first, again, other))
     assert all(np.array_equal(one[item_id], two[item_id]) for item_id in one)
     assert not all(np.array_equal(one[item_id], three[item_id]) for item_id in one)
+
+
+def test_a_run_is_trained_again_by_its_manifest(
+    engine: Engine, settings: EmbedderSettings, tmp_path: Path, tiny_text_model: str
+) -> None:
+    posts, readings = make_posts(124), make_readings(each=40)
+    put_posts(engine, posts)
+    put_readings(engine, posts, readings.take(readings.time < np.quantile(readings.time, 0.8)))
+    first = train(settings, engine, force=True, text_epochs=1, dim=12, seed=3)
+    put_readings(engine, posts, readings.take(readings.time > int(first.data.last.timestamp() * 1e6)))  # type: ignore[union-attr]
+    others = EmbedderSettings(data_dir=tmp_path, text_model="none at all", seed=9, device="cpu")
+    list(retrain_run(others, engine, run=first.space, force=True))
+    again = list_runs(settings.runs_url)[-1].manifest
+    assert again.space != first.space
+    assert again.configuration == first.configuration
+    assert again.metrics == first.metrics
+    assert again.checksums["vectors.parquet"] == first.checksums["vectors.parquet"]
+    assert train(settings, engine, force=True).data.readings > again.data.readings
+
+
+def test_a_run_of_another_trainer_is_not_trained_again(engine: Engine, settings: EmbedderSettings) -> None:
+    put_posts(engine, make_posts(124))
+    put_readings(engine, make_posts(124), make_readings(each=40))
+    made = train(settings, engine, force=True, text_epochs=0)
+    file = Path(settings.runs_url.removeprefix("file://")) / made.space / "manifest.json"
+    told = json.loads(file.read_text())
+    del told["configuration"]["shape"]["hidden"]
+    told["configuration"]["shape"]["unheard_of"] = 1
+    file.write_text(json.dumps(told))
+    with pytest.raises(UnknownRecipeError, match=r"cannot be trained again.*unheard_of"):
+        list(retrain_run(settings, engine, run=made.space))
+    with pytest.raises(NotFoundError):
+        list(retrain_run(settings, engine, run="none"))
+
+
+def test_readings_at_a_time_and_later_are_left_out(filled: Engine, settings: EmbedderSettings) -> None:
+    times = np.sort(make_readings(each=40).time)
+    cut = from_micros(int(times[1200]))
+    manifest = train(settings, filled, force=True, text_epochs=0, until=cut.isoformat())
+    assert manifest.data.readings == (times < times[1200]).sum()
+    assert manifest.data.last is not None
+    assert manifest.data.last < cut
+    # A time without a zone is in UTC.
+    naive = train(settings, filled, force=True, text_epochs=0, until=f"{cut:%Y-%m-%dT%H:%M:%S.%f}")
+    assert naive.data == manifest.data
+
+
+def test_a_run_until_the_cut_can_be_evaluated(filled: Engine, settings: EmbedderSettings) -> None:
+    times = np.sort(make_readings(each=40).time)
+    cut = from_micros(int(times[int(0.7 * len(times))]))
+    space = train(settings, filled, force=True, text_epochs=0, until=cut.isoformat()).space
+    list(evaluate_models(settings, filled, models=[space, "popularity"]))
+
+
+@pytest.mark.parametrize("until", ["yesterday", "2026-13-01", ""])
+def test_what_is_no_time_is_told(filled: Engine, settings: EmbedderSettings, until: str) -> None:
+    with pytest.raises(TimeError, match="is no time such as 2026"):
+        list(train_run(settings, filled, until=until))
 
 
 def test_the_encoder_gives_unchanged_posts_the_vectors_of_the_run(trained: Run) -> None:

@@ -11,7 +11,7 @@ from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.runs import open_run
 from nearfeed_contracts.topics import ITEMS
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_embedder.operations import evaluate_models, list_trained, train_run
+from nearfeed_embedder.operations import evaluate_models, list_trained, retrain_run, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stream import GROUP, Noted, PostEncoder, Publisher, handlers
 from nearfeed_runtime.consume import Consumer
@@ -67,6 +67,7 @@ def bootstrap(
 def _operations(settings: EmbedderSettings, engine: Engine) -> dict[str, Operation]:
     return {
         "train": partial(train_run, settings, engine),
+        "retrain": partial(retrain_run, settings, engine),
         "runs": partial(list_trained, settings.runs_url),
         "evaluate": partial(evaluate_models, settings, engine),
     }

@@ -22,9 +22,11 @@ from nearfeed_embedder.evaluation.options import (
 )
 from nearfeed_runtime.operations import Runner, show
 
+Force = Annotated[bool, typer.Option("--force", help="write a run even below popularity")]
+
 
 def make_app(run: Runner) -> typer.Typer:
-    """An app with `train`, `runs` and `evaluate`, whose operations `run` carries out."""
+    """An app with `train`, `retrain`, `runs` and `evaluate`, whose operations `run` carries out."""
     app = typer.Typer(no_args_is_help=True)
 
     @app.command()
@@ -34,12 +36,25 @@ def make_app(run: Runner) -> typer.Typer:
         dim: Annotated[int | None, typer.Option(min=2, help="dimensions of PinSage's part")] = None,
         linear_dim: Annotated[int | None, typer.Option(min=1, help="dimensions of the linear part")] = None,
         seed: Annotated[int | None, typer.Option(min=0, help="seed of everything random")] = None,
-        force: Annotated[bool, typer.Option("--force", help="write a run even below popularity")] = False,
+        until: Annotated[
+            str | None, typer.Option(help="leave out readings at this time and later, UTC in ISO 8601")
+        ] = None,
+        force: Force = False,
     ) -> None:
         """Train on all posts and readings, evaluate, and write a run."""
         chosen = {"epochs": epochs, "text_epochs": text_epochs, "seed": seed}
         dims = {"dim": dim, "linear_dim": linear_dim}
-        show(run("train", {**chosen, **dims, "force": force}))
+        show(run("train", {**chosen, **dims, "until": until, "force": force}))
+
+    @app.command()
+    def retrain(
+        name: Annotated[str, typer.Argument(metavar="RUN", help="a run of `runs`")], force: Force = False
+    ) -> None:
+        """Train a run again as its manifest says, on the readings up to its last one.
+
+        With the same data, machine and versions it gets the same vectors.
+        """
+        show(run("retrain", {"run": name, "force": force}))
 
     @app.command()
     def runs() -> None:

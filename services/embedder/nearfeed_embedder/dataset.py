@@ -1,6 +1,6 @@
 """What models are trained on: posts, and readings with the weights that are served."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,10 @@ class Dataset:
     versions: NDArray[np.int64]
     readings: Readings
     half_life_days: float
+
+    def before(self, time: int) -> "Dataset":
+        """With the readings before a time, in microseconds since 1970."""
+        return replace(self, readings=self.readings.take(self.readings.time < time))
 
 
 def text_of(title: str, body: str) -> str:

@@ -1,18 +1,29 @@
 """What an operator may ask the embedder for."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from nearfeed_contracts.runs import list_runs
-from nearfeed_embedder.dataset import check_trainable
+from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.runs import list_runs, open_run, run_url
+from nearfeed_embedder.dataset import Dataset, check_trainable
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.settings import EmbedderSettings
+from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Listed, Said, Step
 from nearfeed_runtime.settings import load_settings
 
+if TYPE_CHECKING:
+    from nearfeed_embedder.recipe import Recipe
+
 _K = 20
+
+
+class TimeError(NearfeedError):
+    """A time on the command line that is none."""
 
 
 def train_run(
@@ -24,12 +35,14 @@ def train_run(
     dim: int | None = None,
     linear_dim: int | None = None,
     seed: int | None = None,
+    until: str | None = None,
     force: bool = False,
 ) -> Iterator[Step]:
     """Trains on all posts and readings, evaluates, and writes a run; says where it is.
 
-    Arguments stand for settings of the same name. Raises SettingsError, TooLittleDataError, and
-    RefusedModelError for a model below popularity unless `force` is set.
+    Arguments stand for settings of the same name; readings at the ISO time `until` and later are left
+    out. Raises SettingsError, TimeError, TooLittleDataError, and RefusedModelError for a model below
+    popularity unless `force` is set.
     """
     chosen = {
         "epochs": epochs,
@@ -39,14 +52,53 @@ def train_run(
         "seed": seed,
     }
     effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **_given(chosen)})
-    dataset = yield from read_dataset(engine, effective.weight_rule)
-    check_trainable(dataset)
+    dataset = yield from _dataset(effective, engine, until)
     # torch and dgl take seconds to import; what is wrong with the data is told before.
+    from nearfeed_embedder.recipe import recipe_of
+
+    yield from _train(recipe_of(effective), dataset, force=force)
+
+
+def retrain_run(
+    settings: EmbedderSettings, engine: Engine, *, run: str, force: bool = False
+) -> Iterator[Step]:
+    """Trains a run of the store again, by its manifest, on the readings up to its last one.
+
+    Raises NotFoundError, UnknownRecipeError, and what `train_run` raises.
+    """
+    manifest = open_run(run_url(settings.runs_url, run)).manifest
+    from nearfeed_embedder.recipe import recipe_of_run
+
+    recipe = recipe_of_run(settings, manifest)
+    last = manifest.data.last
+    until = (last + timedelta(microseconds=1)).isoformat() if last else None
+    dataset = yield from _dataset(recipe.settings, engine, until)
+    yield from _train(recipe, dataset, force=force)
+
+
+def _dataset(settings: EmbedderSettings, engine: Engine, until: str | None) -> Stage[Dataset]:
+    end = None if until is None else _micros_of(until)
+    dataset = yield from read_dataset(engine, settings.weight_rule)
+    if end is not None:
+        dataset = dataset.before(end)
+    check_trainable(dataset)
+    return dataset
+
+
+def _micros_of(until: str) -> int:
+    try:
+        time = datetime.fromisoformat(until)
+    except ValueError:
+        raise TimeError(f"--until: {until!r} is no time such as 2026-01-31T18:00:00Z.") from None
+    return to_micros(time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+def _train(recipe: "Recipe", dataset: Dataset, *, force: bool) -> Iterator[Step]:
     from nearfeed_embedder.training import train_and_write
 
-    manifest = yield from train_and_write(effective, dataset, force=force)
+    manifest = yield from train_and_write(recipe, dataset, force=force)
     yield metrics_table(manifest.model, manifest.metrics)
-    yield Said(f"Run {manifest.space} is in {effective.runs_url}/{manifest.space}.")
+    yield Said(f"Run {manifest.space} is in {recipe.settings.runs_url}/{manifest.space}.")
 
 
 def list_trained(runs_url: str) -> Iterator[Step]:

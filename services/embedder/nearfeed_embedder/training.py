@@ -1,7 +1,7 @@
 """From a dataset to a run: texts, an evaluation of a model of the past, and the model of everything."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, train
 from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
 from nearfeed_embedder.linear.newcomers import Newcomers, fit_newcomers
 from nearfeed_embedder.parts import Parts, blocks_of, parts_as_new, parts_of
+from nearfeed_embedder.recipe import Recipe
 from nearfeed_embedder.run import MODEL, Outcome, write_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import Stage
@@ -111,19 +112,18 @@ class Choice:
     scale: float
 
 
-def train_and_write(
-    settings: EmbedderSettings, dataset: Dataset, *, force: bool
-) -> Generator[Step, None, Manifest]:
+def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generator[Step, None, Manifest]:
     """Returns the manifest of the run that it wrote. Raises RefusedModelError and TextModelError."""
+    settings = recipe.settings
     device = device_of(settings.device)
     text, vectors = yield from text_vectors(settings, dataset, device)
     vocabulary = vocabulary_of(dataset.posts)
     inputs = Inputs(
         dataset,
         features_of(dataset.posts, vectors, vocabulary),
-        Shape(text.dim, len(vocabulary.communities), len(vocabulary.tags), settings.dim),
-        TrainRule(epochs=settings.epochs),
-        LinearRule(dim=settings.linear_dim),
+        recipe.shape_for(text.dim, vocabulary),
+        recipe.training,
+        recipe.linear,
         settings.seed,
         device,
     )
@@ -138,7 +138,7 @@ def train_and_write(
         inputs.blocks(choice.scale),
         Encoder(text, trained.network, vocabulary, joined.newcomers),
         metrics,
-        _configuration(settings, inputs, choice),
+        {**recipe.to_json(), "device": str(device), "choice": asdict(choice)},
     )
     manifest = write_run(settings.runs_url, dataset, outcome)
     yield Progress("Writing run", 1, 1)
@@ -249,21 +249,3 @@ def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
             f"No run was written: its {RECALL} is {own:.4f}, that of popularity is {popular:.4f}; "
             "train on more readings or for more epochs, or write it all the same with --force."
         )
-
-
-def _configuration(settings: EmbedderSettings, inputs: Inputs, choice: Choice) -> dict[str, Any]:
-    text = settings.model_dump(
-        include={"text_model", "text_pooling", "text_tokens", "text_batch", "text_epochs"}
-    )
-    return {
-        **text,
-        "seed": inputs.seed,
-        "device": str(inputs.device),
-        "weights": settings.weights,
-        "half_life_days": settings.half_life_days,
-        "epochs": choice.epochs,
-        "scale": choice.scale,
-        "linear": {**inputs.linear.to_json(), "ridge": choice.ridge},
-        "shape": inputs.shape.to_json(),
-        "training": inputs.rule.to_json(),
-    }

@@ -16,7 +16,7 @@ from nearfeed_standalone.lock import FolderInUseError, Owner, hold
 from nearfeed_standalone.services import open_services
 
 # These touch SQL and run files alone, which several processes may do at a time.
-_WITHOUT_FOLDER = ("train", "runs", "evaluate")
+_WITHOUT_FOLDER = ("train", "retrain", "runs", "evaluate")
 # Steps come when they come; only the connection itself must stand soon.
 _TIMEOUT = httpx.Timeout(None, connect=5.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
-from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.runs import Run, open_run, run_url
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.ease import ease
@@ -139,8 +139,8 @@ def _check_not_leaky(run: Run, split: Split) -> None:
     if split.cut is not None and last is not None and to_micros(last) >= split.cut:
         raise LeakyRunError(
             f"Run {run.manifest.space} has learned from readings up to {last:%Y-%m-%d %H:%M} UTC, after "
-            "the cut: it has seen what it would be asked to find. Train on what lies before the cut alone; "
-            "`runs` lists how a model of the past did that `train` made beside the run."
+            "the cut: it has seen what it would be asked to find. Train on what lies before the cut alone: "
+            f"nearfeed train --until {from_micros(split.cut).isoformat()}"
         )
 
 

@@ -1,0 +1,89 @@
+"""What a run is trained by besides the data. Its manifest holds it, so that the run can be trained again."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from nearfeed_contracts.errors import ConflictError
+from nearfeed_contracts.runs import Manifest
+from nearfeed_embedder.graph.features import Vocabulary
+from nearfeed_embedder.graph.pinsage import Shape
+from nearfeed_embedder.graph.train import TrainRule
+from nearfeed_embedder.graph.walks import WalkRule
+from nearfeed_embedder.linear.autoencoder import LinearRule
+from nearfeed_embedder.settings import EmbedderSettings
+
+_SETTINGS = {
+    "text_model",
+    "text_pooling",
+    "text_tokens",
+    "text_batch",
+    "text_epochs",
+    "text_samples",
+    "dim",
+    "linear_dim",
+    "epochs",
+    "seed",
+    "weights",
+    "half_life_days",
+}
+
+
+class UnknownRecipeError(ConflictError):
+    """A run that does not tell, in this version's words, how it was trained."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`shape` counts nothing of the data yet: `shape_for` does."""
+
+    settings: EmbedderSettings
+    shape: Shape
+    training: TrainRule
+    linear: LinearRule
+
+    def shape_for(self, text_dim: int, vocabulary: Vocabulary) -> Shape:
+        communities, tags = len(vocabulary.communities), len(vocabulary.tags)
+        return replace(self.shape, text_dim=text_dim, communities=communities, tags=tags)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings.model_dump(mode="json", include=_SETTINGS),
+            "shape": self.shape.to_json(),
+            "training": self.training.to_json(),
+            "linear": self.linear.to_json(),
+        }
+
+
+def recipe_of(settings: EmbedderSettings) -> Recipe:
+    """The one that this version has found best."""
+    return Recipe(
+        settings,
+        Shape(0, 0, 0, settings.dim),
+        TrainRule(epochs=settings.epochs),
+        LinearRule(dim=settings.linear_dim),
+    )
+
+
+def recipe_of_run(settings: EmbedderSettings, manifest: Manifest) -> Recipe:
+    """That of a run; where data and devices are is taken from `settings`. Raises UnknownRecipeError."""
+    told = manifest.configuration
+    try:
+        walks = WalkRule(**told["training"]["walks"])
+        return Recipe(
+            EmbedderSettings.model_validate(settings.model_dump() | told["settings"]),
+            Shape(**told["shape"]),
+            TrainRule(**_tuples(told["training"]) | {"walks": walks}),
+            LinearRule(**told["linear"]),
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UnknownRecipeError(
+            f"Run {manifest.space} cannot be trained again: its manifest was written by another version "
+            f"or another trainer ({type(error).__name__}: {str(error).splitlines()[0]})."
+        ) from None
+
+
+def _tuples(rule: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists alone."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in rule.items()}
