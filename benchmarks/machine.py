@@ -8,6 +8,7 @@ from pathlib import Path
 LIBRARIES = (
     "torch",
     "dgl",
+    "numba",
     "transformers",
     "pymilvus",
     "milvus-lite",

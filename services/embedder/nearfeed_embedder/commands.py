@@ -41,7 +41,11 @@ def make_app(run: Runner) -> typer.Typer:
         ] = None,
         force: Force = False,
     ) -> None:
-        """Train on all posts and readings, evaluate, and write a run."""
+        """Train on all posts and readings, evaluate, and write a run.
+
+        Under torchrun its processes train together: torchrun --standalone --nproc-per-node 2 -m
+        nearfeed_embedder train
+        """
         chosen = {"epochs": epochs, "text_epochs": text_epochs, "seed": seed}
         dims = {"dim": dim, "linear_dim": linear_dim}
         show(run("train", {**chosen, **dims, "until": until, "force": force}))

@@ -5,16 +5,20 @@ from contextlib import contextmanager
 
 import torch
 
+from nearfeed_embedder.processes import local_rank, size
 from nearfeed_runtime.settings import SettingsError
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a setting; `auto` takes CUDA where there is one. Raises SettingsError."""
+    """The device of a setting; `auto` takes CUDA where there is one. Raises SettingsError.
+
+    Processes that train together take a CUDA device each.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise SettingsError("NEARFEED_DEVICE: there is no CUDA device here; set it to cpu or auto.")
-    return torch.device(name)
+    return _own_device(name) if name.startswith("cuda") and size() > 1 else torch.device(name)
 
 
 @contextmanager
@@ -29,3 +33,18 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _own_device(name: str) -> torch.device:
+    if name != "cuda":
+        raise SettingsError(
+            f"NEARFEED_DEVICE: {name} is one device, and processes that train together take one each; "
+            "set it to cuda, auto or cpu."
+        )
+    count = torch.cuda.device_count()
+    if local_rank() >= count:
+        raise SettingsError(
+            f"NEARFEED_DEVICE: there are more processes than CUDA devices here ({count}); start torchrun "
+            f"with --nproc-per-node {count}, or set it to cpu."
+        )
+    return torch.device("cuda", local_rank())

@@ -11,6 +11,7 @@ from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.runs import list_runs, open_run, run_url
 from nearfeed_embedder.dataset import Dataset, check_trainable
 from nearfeed_embedder.load import read_dataset
+from nearfeed_embedder.processes import rank
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Listed, Said, Step
@@ -52,6 +53,8 @@ def train_run(
         "seed": seed,
     }
     effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **_given(chosen)})
+    if rank() > 0:
+        return _follow(effective)
     dataset = yield from _dataset(effective, engine, until)
     # torch and dgl take seconds to import; what is wrong with the data is told before.
     from nearfeed_embedder.recipe import recipe_of
@@ -66,6 +69,8 @@ def retrain_run(
 
     Raises NotFoundError, UnknownRecipeError, and what `train_run` raises.
     """
+    if rank() > 0:
+        return _follow(settings)
     manifest = open_run(run_url(settings.runs_url, run)).manifest
     from nearfeed_embedder.recipe import recipe_of_run
 
@@ -94,11 +99,21 @@ def _micros_of(until: str) -> int:
 
 
 def _train(recipe: "Recipe", dataset: Dataset, *, force: bool) -> Iterator[Step]:
+    from nearfeed_embedder.devices import device_of
+    from nearfeed_embedder.graph.data_parallel import leading
     from nearfeed_embedder.training import train_and_write
 
-    manifest = yield from train_and_write(recipe, dataset, force=force)
+    with leading(device_of(recipe.settings.device)):
+        manifest = yield from train_and_write(recipe, dataset, force=force)
     yield metrics_table(manifest.model, manifest.metrics)
     yield Said(f"Run {manifest.space} is in {recipe.settings.runs_url}/{manifest.space}.")
+
+
+def _follow(settings: EmbedderSettings) -> None:
+    from nearfeed_embedder.devices import device_of
+    from nearfeed_embedder.graph.data_parallel import follow
+
+    follow(device_of(settings.device))
 
 
 def list_trained(runs_url: str) -> Iterator[Step]:

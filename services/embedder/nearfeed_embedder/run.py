@@ -17,7 +17,7 @@ from nearfeed_embedder.parts import Parts
 from nearfeed_embedder.shifts import save_shifts
 
 MODEL = "pinsage-linear"
-_LIBRARIES = ("nearfeed", "torch", "dgl", "transformers", "numpy", "scipy")
+_LIBRARIES = ("nearfeed", "torch", "dgl", "numba", "transformers", "numpy", "scipy")
 
 
 @dataclass(frozen=True)

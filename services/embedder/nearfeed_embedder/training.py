@@ -20,9 +20,10 @@ from nearfeed_embedder.evaluation.compare import compare
 from nearfeed_embedder.evaluation.ranking import RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, matrix_of
 from nearfeed_embedder.evaluation.vectors import by_vectors
+from nearfeed_embedder.graph.data_parallel import train
 from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
-from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, fitted, train
+from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, fitted
 from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
 from nearfeed_embedder.linear.newcomers import Newcomers, fit_newcomers
 from nearfeed_embedder.parts import Parts, blocks_of, parts_as_new, parts_of

@@ -70,20 +70,26 @@ def draw_examples(
     *,
     kept_share: tuple[float, float],
     target_power: float,
+    share: slice = slice(None),
 ) -> Examples:
     """Splits each reader's readings at random into what describes them and what they are to find.
 
     The weights of the history are those that are served; a target counts by its weight to the power
-    of `target_power`.
+    of `target_power`. Only those of the readers in `share` are returned, who are split as if all were.
     """
-    history, target = torch.zeros(len(readers), n_items), torch.zeros(len(readers), n_items)
-    for row, rows in enumerate(readers):
-        kept = int(np.clip(round(len(rows) * rng.uniform(*kept_share)), 1, len(rows) - 1))
-        order = rng.permutation(rows)
-        items, weights = profile(readings, np.sort(order[:kept]), half_life_days)
+    splits = [_split(rows, kept_share, rng) for rows in readers][share]
+    history, target = torch.zeros(len(splits), n_items), torch.zeros(len(splits), n_items)
+    for row, (kept, left) in enumerate(splits):
+        items, weights = profile(readings, np.sort(kept), half_life_days)
         history[row, items] = _shares(weights)
-        target[row, readings.item[order[kept:]]] = _shares(readings.weight[order[kept:]] ** target_power)
+        target[row, readings.item[left]] = _shares(readings.weight[left] ** target_power)
     return Examples(history, target)
+
+
+def _split(rows: Rows, kept_share: tuple[float, float], rng: np.random.Generator) -> tuple[Rows, Rows]:
+    kept = int(np.clip(round(len(rows) * rng.uniform(*kept_share)), 1, len(rows) - 1))
+    order = rng.permutation(rows)
+    return order[:kept], order[kept:]
 
 
 def _importance(readings: Readings, readers: Sequence[Rows], recency: float) -> NDArray[np.float64]:

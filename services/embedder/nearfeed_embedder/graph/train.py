@@ -16,6 +16,7 @@ from nearfeed_embedder.dataset import Readings
 from nearfeed_embedder.graph.counters import counters_of
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.graph.folds import Fold, draw_examples, reader_folds
+from nearfeed_embedder.graph.group import add_gradients, own_share
 from nearfeed_embedder.graph.pinsage import PinSage, Readership, Shape
 from nearfeed_embedder.graph.spectrum import spectral_ids
 from nearfeed_embedder.graph.walks import WalkRule, importance_neighbours
@@ -148,6 +149,7 @@ def train(
             loss = _loss(model, posts, fold, drawn, readings, half_life_days, rule, rng, device)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            add_gradients(model)
             optimizer.step()
             schedule.step()
             _move_average(
@@ -192,6 +194,7 @@ def _loss(
     rng: np.random.Generator,
     device: torch.device,
 ) -> Tensor:
+    """This process's part of the loss of a batch: the sum over all processes is the loss."""
     n = len(posts)
     drawn = readers.repeat(max(1, min(rule.draws, rule.readers_at_once // len(readers))))
     examples = draw_examples(
@@ -202,6 +205,7 @@ def _loss(
         rng,
         kept_share=rule.kept_share,
         target_power=rule.target_power,
+        share=own_share(),
     )
     history, target = examples.history.to(device), examples.target.to(device)
     importance = torch.from_numpy(fold.importance[drawn]).float().to(device)
@@ -211,7 +215,7 @@ def _loss(
     )
     logits = (model.log_scale.exp() * (history @ vectors) @ vectors.T).masked_fill(history > 0, -1e9)
     losses = -(target * log_softmax(logits, dim=1)).sum(1)
-    return (losses * importance).sum() / importance.sum()
+    return (losses * importance[own_share()]).sum() / importance.sum()
 
 
 def _learning_rate(done: float, rule: TrainRule) -> float:

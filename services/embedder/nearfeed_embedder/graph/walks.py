@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import dgl
 import numpy as np
 import torch
-from torch import Tensor
 
+from nearfeed_core.walks import Transitions, most_visited, transitions
 from nearfeed_embedder.dataset import Readings
 from nearfeed_embedder.graph.neighbours import Neighbours, neighbours_of
-
-_POSTS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -28,17 +26,30 @@ class WalkRule:
 
 
 def importance_neighbours(readings: Readings, n_items: int, rule: WalkRule, seed: int) -> Neighbours:
-    """The most visited posts of each post that has readings, weighted by their visits."""
+    """The most visited posts of each post that has readings, weighted by their visits.
+
+    A seed gives one result, however many threads there are (`torch.get_num_threads`).
+    """
     if not len(readings):
         none = torch.empty(0, dtype=torch.int64)
         return neighbours_of(n_items, none, none, none.float())
     graph = reading_graph(readings, n_items)
-    dgl.seed(seed)
-    posts = torch.unique(torch.from_numpy(readings.item))
-    parts = [_most_visited(graph, part, n_items, rule) for part in posts.split(_POSTS_AT_ONCE)]
-    post, other, count = (torch.cat(columns) for columns in zip(*parts, strict=True))
-    total = torch.zeros(n_items).index_add_(0, post, count)
-    return neighbours_of(n_items, post, other, count / total[post])
+    posts = np.unique(readings.item).astype(np.int64)
+    others, visits = most_visited(
+        transitions_of(graph, "read_by"),
+        transitions_of(graph, "reads"),
+        posts,
+        walks=rule.walks,
+        hops=rule.hops,
+        restart=rule.restart,
+        kept=rule.neighbours,
+        seed=seed,
+        threads=torch.get_num_threads(),
+    )
+    row, rank = visits.nonzero()
+    share = visits[row, rank] / visits.sum(axis=1)[row]
+    entries = (posts[row], others[row, rank], share.astype(np.float32))
+    return neighbours_of(n_items, *map(torch.from_numpy, entries))
 
 
 def reading_graph(readings: Readings, n_items: int) -> dgl.DGLGraph:
@@ -54,20 +65,10 @@ def reading_graph(readings: Readings, n_items: int) -> dgl.DGLGraph:
     return graph
 
 
-def _most_visited(
-    graph: dgl.DGLGraph, posts: Tensor, n_items: int, rule: WalkRule
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of posts and visits (float), sorted by post and visits; at most `neighbours` of a post."""
-    start = posts.repeat_interleave(rule.walks)
-    restart = torch.tensor([0.0, 0.0] + [rule.restart, 0.0] * (rule.hops - 1))
-    path = ["read_by", "reads"] * rule.hops
-    trace, _ = dgl.sampling.random_walk(graph, start, metapath=path, prob="weight", restart_prob=restart)
-    visited = trace[:, 2::2]
-    elsewhere = (visited >= 0) & (visited != start[:, None])
-    pairs, count = torch.unique((start[:, None] * n_items + visited)[elsewhere], return_counts=True)
-    post, other = pairs // n_items, pairs % n_items
-    order = torch.from_numpy(np.lexsort((other.numpy(), -count.numpy(), post.numpy())))
-    post, other, count = post[order], other[order], count[order]
-    rank = torch.arange(len(post)) - torch.searchsorted(post, post)
-    kept = rank < rule.neighbours
-    return post[kept], other[kept], count[kept].float()
+def transitions_of(graph: dgl.DGLGraph, relation: str) -> Transitions:
+    """Where walks go along a relation."""
+    start, to, edge = graph.adj_tensors("csr", etype=relation)
+    weight = graph.edges[relation].data["weight"]
+    if len(edge):  # dgl leaves it empty where edges are in the order of rows
+        weight = weight[edge]
+    return transitions(start.numpy(), to.numpy(), weight.double().numpy())

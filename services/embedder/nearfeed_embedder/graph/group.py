@@ -1,0 +1,52 @@
+"""What processes that train together do in step; where there is no group, this process is all of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from nearfeed_embedder.processes import size
+
+T = TypeVar("T")
+# The others wait while the first reads data, encodes texts and evaluates. torchrun ends the group at once
+# when a process dies; this long alone a process may hang.
+_PATIENCE = timedelta(days=1)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins the processes that torchrun started. After an error the process must end, as the others do."""
+    if size() == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    yield
+    dist.barrier()  # nobody leaves while another still listens
+    dist.destroy_process_group()
+
+
+def own_share() -> slice:
+    """This process's rows of a batch."""
+    return slice(dist.get_rank(), None, dist.get_world_size()) if dist.is_initialized() else slice(None)
+
+
+def add_gradients(model: nn.Module) -> None:
+    """Every process gets the sum of all processes' gradients."""
+    if dist.is_initialized():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+
+
+def from_first(value: T | None = None) -> T:
+    """What the first process gives, in all of them."""
+    given = [value]
+    dist.broadcast_object_list(given, src=0)
+    return given[0]  # type: ignore[return-value]
