@@ -4,9 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import text_report
-from benchmarks.report import BEGIN, END, figures
-
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_recommender.settings import RecommenderSettings
@@ -51,13 +48,3 @@ def test_the_table_of_settings_is_complete_and_true() -> None:
     text = README.read_text()
     table = text.split("<!-- settings:begin -->\n")[1].split("<!-- settings:end -->")[0]
     assert table == "\n".join(rows()) + "\n"
-
-
-def test_the_figures_are_those_that_were_measured() -> None:
-    text = README.read_text()
-    assert text.split(BEGIN)[1].split(END)[0] == figures()
-
-
-def test_the_figures_of_text_vectors_are_those_that_were_measured() -> None:
-    text = text_report.DOC.read_text()
-    assert text.split(text_report.BEGIN)[1].split(text_report.END)[0] == text_report.figures()

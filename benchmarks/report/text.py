@@ -1,16 +1,8 @@
-"""Writes the figures of benchmarks/results/text.csv and text_speed.csv into docs/text.md.
+"""How good text vectors are, and how fast they are made."""
 
-python -m benchmarks.text_report
-"""
+from benchmarks.report.rows import Row, line, read
+from benchmarks.text import BASE
 
-import csv
-from pathlib import Path
-
-from benchmarks.text import BASE, RESULTS
-from benchmarks.text_speed import RESULTS as SPEED
-
-DOC = Path(__file__).parents[1] / "docs" / "text.md"
-BEGIN, END = "<!-- figures:begin -->\n", "<!-- figures:end -->"
 MODELS = (BASE, "unsupervised", "supervised")
 
 _TEXT = """\
@@ -29,8 +21,7 @@ On {place}; the load average before was {load}.
 
 
 def figures() -> str:
-    """The document's section, from the CSV files alone."""
-    quality, speed = _read(RESULTS), _read(SPEED)
+    quality, speed = read("text.csv"), read("text_speed.csv")
     cells = {(row["data"], row["measure"], row["model"]): _cell(row) for row in quality}
     lines = dict.fromkeys((data, measure) for data, measure, _ in cells)
     trained = {row["model"]: row["trained"] for row in quality if row["trained"]}
@@ -42,38 +33,20 @@ def figures() -> str:
         models=" | ".join(MODELS),
         rule="---|" * len(MODELS),
         quality="\n".join(
-            _line(f"{data}: {measure}", *(cells.get((data, measure, model), "") for model in MODELS))
+            line(f"{data}: {measure}", *(cells.get((data, measure, model), "") for model in MODELS))
             for data, measure in lines
         ),
         trained="; ".join(f"{model} {how}" for model, how in trained.items()),
         measures=" | ".join(measures),
         speed_rule="---|" * len(measures),
         speed="\n".join(
-            _line(name, *(timed[name, measure].strip() for measure in measures)) for name in texts
+            line(name, *(timed[name, measure].strip() for measure in measures)) for name in texts
         ),
         place=f"{machine['cores']} cores, {machine['processor']}, {machine['threads']} threads",
         load=", ".join(dict.fromkeys(row["load_average"] for row in speed)),
     )
 
 
-def _cell(row: dict[str, str]) -> str:
+def _cell(row: Row) -> str:
     gain = "" if row["model"] == BASE or not row["gain_over_base"] else f" ({row['gain_over_base']})"
     return f"{row['value']}{gain}"
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _read(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
-def main() -> None:
-    before, rest = DOC.read_text().split(BEGIN)
-    DOC.write_text(before + BEGIN + figures() + END + rest.split(END, 1)[1])
-
-
-if __name__ == "__main__":
-    main()

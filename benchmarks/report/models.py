@@ -1,0 +1,46 @@
+"""How good the default model is on given lists, and what its parts contribute."""
+
+from benchmarks.report.rows import Row, line, machine, read
+
+_LISTS = """\
+| | recall@20 | NDCG@20 | gain of the whole in recall@20 |
+|---|---|---|---|
+{rows}
+
+{readers} readers, 95 % bootstrap intervals over readers, gains paired. The default, of {dim} dimensions for
+PinSage and {linear_dim} for the linear part, was trained in {trained} ({place}).
+"""
+_ABLATION = """\
+| | recall@20 | NDCG@20 | seconds to train |
+|---|---|---|---|
+{rows}
+"""
+
+
+def lists() -> str:
+    rows = read("lists.csv")
+    return _LISTS.format(
+        rows="\n".join(
+            line(row["model"], _with_interval(row, "recall@20"), _with_interval(row, "ndcg@20"), _gain(row))
+            for row in rows
+        ),
+        place=machine(rows[0]),
+        **{name: rows[0][name] for name in ("readers", "dim", "linear_dim", "trained")},
+    )
+
+
+def ablation() -> str:
+    return _ABLATION.format(
+        rows="\n".join(
+            line(row["variant"], row["recall@20"], row["ndcg@20"], row["seconds"])
+            for row in read("ablation.csv")
+        )
+    )
+
+
+def _with_interval(row: Row, metric: str) -> str:
+    return f"{row[metric]} {row[f'{metric}_interval']}"
+
+
+def _gain(row: Row) -> str:
+    return "" if row["model"] == "pinsage-linear" else row["recall@20_gain_of_whole"]
