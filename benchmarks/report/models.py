@@ -11,8 +11,8 @@ _LISTS = """\
 PinSage and {linear_dim} for the linear part, was trained in {trained} ({place}).
 """
 _ABLATION = """\
-| | recall@20 | NDCG@20 | seconds to train |
-|---|---|---|---|
+| | recall@20 | NDCG@20 |
+|---|---|---|
 {rows}
 """
 
@@ -31,10 +31,7 @@ def lists() -> str:
 
 def ablation() -> str:
     return _ABLATION.format(
-        rows="\n".join(
-            line(row["variant"], row["recall@20"], row["ndcg@20"], row["seconds"])
-            for row in read("ablation.csv")
-        )
+        rows="\n".join(line(row["variant"], row["recall@20"], row["ndcg@20"]) for row in read("ablation.csv"))
     )
 
 
