@@ -27,7 +27,10 @@ def figures() -> str:
     trained = {row["model"]: row["trained"] for row in quality if row["trained"]}
     texts = list(dict.fromkeys(row["texts"] for row in speed))
     measures = list(dict.fromkeys(row["measure"] for row in speed))
-    timed = {(row["texts"], row["measure"]): f"{float(row['value']):,.4g} {row['unit']}" for row in speed}
+    timed = {
+        (row["texts"], row["measure"]): f"{float(row['value']):,.{_digits(row)}f} {row['unit']}"
+        for row in speed
+    }
     machine = speed[0]
     return _TEXT.format(
         models=" | ".join(MODELS),
@@ -36,7 +39,7 @@ def figures() -> str:
             line(f"{data}: {measure}", *(cells.get((data, measure, model), "") for model in MODELS))
             for data, measure in lines
         ),
-        trained="; ".join(f"{model} {how}" for model, how in trained.items()),
+        trained=";\n".join(f"{model} {how}" for model, how in trained.items()),
         measures=" | ".join(measures),
         speed_rule="---|" * len(measures),
         speed="\n".join(
@@ -45,6 +48,11 @@ def figures() -> str:
         place=f"{machine['cores']} cores, {machine['processor']}, {machine['threads']} threads",
         load=", ".join(dict.fromkeys(row["load_average"] for row in speed)),
     )
+
+
+def _digits(row: Row) -> int:
+    """After the point: of milliseconds one, else none."""
+    return int(row["unit"] == "ms")
 
 
 def _cell(row: Row) -> str:

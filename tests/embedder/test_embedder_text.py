@@ -41,6 +41,20 @@ def test_a_text_has_one_unit_vector_whatever_stands_beside_it(open_tiny: OpenTin
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
 
 
+def test_batches_side_by_side_give_the_same_vectors(open_tiny: OpenTiny) -> None:
+    model = open_tiny()
+    texts = [f"{text} {number}" for number in range(40) for text in TEXTS]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one_by_one = encode(model, texts, batch=8)
+        torch.set_num_threads(4)
+        np.testing.assert_array_equal(encode(model, texts, batch=8), one_by_one)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_text_longer_than_the_model_reads_is_cut(open_tiny: OpenTiny) -> None:
     model = open_tiny(tokens=8)
     np.testing.assert_array_equal(encode(model, ["a " * 5_000]), encode(model, ["a " * 10_000]))

