@@ -27,8 +27,8 @@ class DataFileError(NearfeedError):
 def read_files(interactions: Path, items: Path | None, rule: WeightRule) -> Dataset:
     """Posts and readings with their weights, as an import and `read_dataset` give them.
 
-    Without `items` the posts are those that were interacted with, and nothing else is known of them; interactions
-    with a post that `items` lacks are left out, as an import refuses them. Raises DataFileError.
+    Without `items` the posts are those that were interacted with, and nothing else is known of them;
+    interactions with a post that `items` lacks are left out, as an import refuses them. Raises DataFileError.
     """
     rows = _interactions(interactions)
     posts = _posts(items) if items else _posts_of(rows)
