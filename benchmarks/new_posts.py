@@ -2,10 +2,10 @@
 
     python -m benchmarks.new_posts --items FILE --interactions FILE [--seeds 5]
 
-For each seed the default model is trained without any reading of the posts that were drawn; the words for
-communities and tags are those of the other posts. The text model is taken as it is. Writes
-benchmarks/results/new_posts.csv, a row per model and seed and one of the means; docs/new-posts.md tells
-what its columns are.
+For each seed the default model is chosen by time, and trained, without any reading of the posts that were
+drawn; the words for communities and tags are those of the other posts. The text model is taken as it is.
+Writes benchmarks/results/new_posts.csv, a row per model and seed and one of the means; docs/new-posts.md
+tells what its columns are.
 """
 
 import argparse
@@ -27,12 +27,13 @@ from nearfeed_embedder.evaluation.hidden import Hidden, hide_posts, split_hidden
 from nearfeed_embedder.evaluation.ranking import RECALL, K, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split
 from nearfeed_embedder.graph.features import features_of, vocabulary_of
+from nearfeed_embedder.graph.train import fitted
 from nearfeed_embedder.newcomers import unit_bags
 from nearfeed_embedder.recipe import recipe_of
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.model import TextVectors
-from nearfeed_embedder.training import Choice, Inputs, scorers_of, text_vectors
+from nearfeed_embedder.training import Inputs, choose_by_time, scorers_of, text_vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -49,31 +50,25 @@ def main() -> None:
     parser.add_argument("--items", type=Path, required=True)
     parser.add_argument("--interactions", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=15, help="as train chooses by time on the demo's data")
-    parser.add_argument("--ridge", type=float, default=300.0, help="likewise")
-    parser.add_argument("--scale", type=float, default=1.0, help="likewise")
     given = parser.parse_args()
     settings = EmbedderSettings(text_epochs=0)
     dataset = read_files(given.interactions, given.items, settings.weight_rule)
     vectors = finish(text_vectors(settings, dataset, device_of(settings.device)))[1]
-    choice = Choice(given.epochs, given.ridge, given.scale)
     rows: list[Row] = []
     for seed in range(given.seeds):
-        for row in measured(settings.model_copy(update={"seed": seed}), dataset, vectors, choice):
+        for row in measured(settings.model_copy(update={"seed": seed}), dataset, vectors):
             sys.stdout.write(f"{row}\n")
             sys.stdout.flush()
             rows.append(row)
     put_rows(RESULTS, [*rows, *means(rows)], of=itemgetter("model", "seed"))
 
 
-def measured(
-    settings: EmbedderSettings, dataset: Dataset, vectors: TextVectors, choice: Choice
-) -> Iterator[Row]:
+def measured(settings: EmbedderSettings, dataset: Dataset, vectors: TextVectors) -> Iterator[Row]:
     """One row per model, of one seed."""
     hidden = hide_posts(dataset.readings, len(dataset.posts), seed=settings.seed)
     split = split_hidden(dataset, hidden)
     inputs = inputs_without(settings, dataset, vectors, hidden)
-    scorers = {**trained(inputs, hidden, split, choice), **baselines(inputs, split)}
+    scorers = {**trained(inputs, hidden, split), **baselines(inputs, split)}
     reference = rank(scorers["text"], split, among=split.new_items)
     share = float(hidden.posts[dataset.readings.item].mean())
     for name, scorer in scorers.items():
@@ -87,23 +82,26 @@ def inputs_without(
     old = [post for post, new in zip(dataset.posts, hidden.posts, strict=True) if not new]
     vocabulary = vocabulary_of(old)
     recipe = recipe_of(settings)
+    features = features_of(dataset.posts, vectors, vocabulary)
+    shape, rule = fitted(recipe.shape_for(vectors.shape[1], vocabulary), recipe.training, features)
     return Inputs(
         Dataset(dataset.posts, dataset.versions, dataset.readings.take(hidden.train), dataset.half_life_days),
-        features_of(dataset.posts, vectors, vocabulary),
-        recipe.shape_for(vectors.shape[1], vocabulary),
-        recipe.training,
+        features,
+        shape,
+        rule,
         recipe.linear,
         settings.seed,
         device_of(settings.device),
     )
 
 
-def trained(inputs: Inputs, hidden: Hidden, split: Split, choice: Choice) -> dict[str, Scorer]:
+def trained(inputs: Inputs, hidden: Hidden, split: Split) -> dict[str, Scorer]:
     """The whole model and its parts, which give vectors to hidden posts as to any new post."""
     readings = inputs.dataset.readings
+    choice = finish(choose_by_time(inputs, readings))
     network = finish(inputs.train(readings, "Training", stop_after=choice.epochs))
     joined = inputs.join(network, readings, choice.ridge, choice.scale)
-    sys.stdout.write(f"seed {inputs.seed}: {hidden.posts.sum()} hidden, reach {joined.newcomers.reach:.2f}\n")
+    sys.stdout.write(f"{hidden.posts.sum()} posts hidden; {choice}, reach {joined.newcomers.reach:.2f}\n")
     return scorers_of(joined.parts, inputs.blocks(choice.scale), split)
 
 

@@ -17,7 +17,7 @@ from scipy import linalg, sparse
 
 from nearfeed_embedder.dataset import Rows
 from nearfeed_embedder.graph.features import Features
-from nearfeed_embedder.parts import Parts, unit_rows
+from nearfeed_embedder.parts import Parts
 
 Matrix = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -72,7 +72,7 @@ class Newcomers:
         graph_dim = posts.network.shape[1]
         linear_dim = (flat.shape[1] - graph_dim) // 2
         graph, vectors, contexts = np.split(flat, [graph_dim, graph_dim + linear_dim], axis=1)
-        return Parts(unit_rows(graph), np.float32(self.reach) * vectors, contexts)
+        return Parts(graph, np.float32(self.reach) * vectors, contexts)
 
 
 def fit_newcomers(posts: Unread, known: Known) -> Newcomers:

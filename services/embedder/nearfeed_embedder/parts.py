@@ -2,7 +2,7 @@
 
 | part | vector | context | reader |
 |---|---|---|---|
-| graph (PinSage) | unit vector | the same | weighted average, times a scale |
+| graph (PinSage) | unit vector, of a new post a shorter one | the same | weighted average, times a scale |
 | linear | what a search finds | what a reading adds | weighted sum |
 
 Inner products of such vectors are sums over the parts, so one search ranks by both models.
@@ -41,10 +41,14 @@ class Parts:
         return np.concatenate([self.graph, self.linear_vectors, self.linear_contexts], axis=1)
 
     def moved(self, shifts: Vectors) -> "Parts":
-        """Each by its row of `shifts`, which are differences of `flat`; the graph's keep length 1."""
+        """Each by its row of `shifts`, which are differences of `flat`; the graph's have length 1 then.
+
+        A row of 0 leaves what it is.
+        """
         graph_dim, linear_dim = self.graph.shape[1], self.linear_vectors.shape[1]
         graph, vectors, contexts = np.split(self.flat + shifts, [graph_dim, graph_dim + linear_dim], axis=1)
-        return Parts(unit_rows(graph), vectors, contexts)
+        graph = np.where(shifts.any(axis=1, keepdims=True), unit_rows(graph), self.graph)
+        return Parts(graph, vectors, contexts)
 
 
 def blocks_of(graph_dim: int, linear_dim: int, scale: float) -> tuple[Block, ...]:
