@@ -50,12 +50,13 @@ def main() -> None:
     parser.add_argument("--items", type=Path, required=True)
     parser.add_argument("--interactions", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=5, help="0 to 4 have been tuned on")
     given = parser.parse_args()
     settings = EmbedderSettings(text_epochs=0)
     dataset = read_files(given.interactions, given.items, settings.weight_rule)
     vectors = finish(text_vectors(settings, dataset, device_of(settings.device)))[1]
     rows: list[Row] = []
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for row in measured(settings.model_copy(update={"seed": seed}), dataset, vectors):
             sys.stdout.write(f"{row}\n")
             sys.stdout.flush()

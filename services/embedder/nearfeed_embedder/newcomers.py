@@ -24,6 +24,8 @@ Vectors = NDArray[np.float32]
 MOST_LANDMARKS = 2_000
 RIDGE = 20.0
 TEXT_WEIGHT, TEXT_DECAY = 4.0, 4.0
+NETWORK_WEIGHT = 0.25
+GRAPH_TRUST = 0.5
 _JITTER = 1e-6
 _POSTS_AT_ONCE = 8_192
 
@@ -66,13 +68,16 @@ class Newcomers:
     reach: float = 1.0
 
     def parts(self, posts: Unread) -> Parts:
-        """Of n posts as if nobody had read them."""
+        """Of n posts as if nobody had read them.
+
+        The graph's part counts half, for it is less sure of new posts than the linear one.
+        """
         parts = np.array_split(np.arange(len(posts)), max(1, -(-len(posts) // _POSTS_AT_ONCE)))
         flat = np.concatenate([similarity(posts.take(rows), self.landmarks) @ self.weights for rows in parts])
         graph_dim = posts.network.shape[1]
         linear_dim = (flat.shape[1] - graph_dim) // 2
         graph, vectors, contexts = np.split(flat, [graph_dim, graph_dim + linear_dim], axis=1)
-        return Parts(graph, np.float32(self.reach) * vectors, contexts)
+        return Parts(np.float32(GRAPH_TRUST) * graph, np.float32(self.reach) * vectors, contexts)
 
 
 def fit_newcomers(posts: Unread, known: Known) -> Newcomers:
@@ -112,7 +117,8 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Newcomers:
 def similarity(some: Unread, others: Unread) -> Vectors:
     """(n, m), positive semidefinite between posts and themselves."""
     text = some.features.text.numpy() @ others.features.text.numpy().T
-    found = TEXT_WEIGHT * np.exp(TEXT_DECAY * (text - 1)) + some.network @ others.network.T + 1
+    found = TEXT_WEIGHT * np.exp(TEXT_DECAY * (text - 1)) + 1
+    found += NETWORK_WEIGHT * (some.network @ others.network.T)
     for bags in (_communities, _tags):
         one, other = (unit_bags(bags(posts.features)) for posts in (some, others))
         words = max(one.shape[1], other.shape[1])

@@ -2,7 +2,7 @@
 
 | part | vector | context | reader |
 |---|---|---|---|
-| graph (PinSage) | unit vector, of a new post a shorter one | the same | weighted average, times a scale |
+| graph (PinSage) | unit vector; a new post: about half of one | the same | weighted average, times a scale |
 | linear | what a search finds | what a reading adds | weighted sum |
 
 Inner products of such vectors are sums over the parts, so one search ranks by both models.

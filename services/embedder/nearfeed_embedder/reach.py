@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]
 PLACES = 20
-MOST = 64.0
+MOST = 256.0
 _STEPS = 14
 _READERS = 256
 
@@ -66,7 +66,7 @@ def contest(
 def fair_reach(found: Contest, fair_share: float) -> float:
     """The factor by which new posts get `fair_share` of the places, as near as it can be, by bisection.
 
-    It stays between 1/64 and 64. Raises ValueError without a reader or a new post.
+    It stays between 1/256 and 256. Raises ValueError without a reader or a new post.
     """
     if not found.linear.size:
         raise ValueError("a share of places needs a reader and a new post")
