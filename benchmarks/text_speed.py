@@ -26,10 +26,10 @@ from benchmarks.results_file import load_average, put_rows
 from nearfeed_contracts.runs import open_run
 from nearfeed_embedder.dataset import Dataset, Post, Readings
 from nearfeed_embedder.encoder import Encoder, load_encoder
-from nearfeed_embedder.graph.features import vocabulary_of
+from nearfeed_embedder.graph.features import Vocabulary, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import PinSage, Shape
-from nearfeed_embedder.linear.newcomers import Newcomers
-from nearfeed_embedder.parts import Parts, blocks_of
+from nearfeed_embedder.newcomers import MOST_LANDMARKS, Newcomers, Unread
+from nearfeed_embedder.parts import Parts, blocks_of, unit_rows
 from nearfeed_embedder.run import Outcome, write_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.text.encode import encode
@@ -88,7 +88,7 @@ def encoder_for(posts: list[Post], folder: Path) -> Encoder:
     text = load_text_model(defaults.text_model, defaults.text_pooling, defaults.text_tokens, CPU)
     vocabulary = vocabulary_of(posts)
     shape = Shape(text.dim, len(vocabulary.communities), len(vocabulary.tags), defaults.dim)
-    newcomers = Newcomers(random((defaults.dim + 1, 2 * defaults.linear_dim), seed=0))
+    newcomers = random_newcomers(posts, vocabulary, text.dim, defaults)
     outcome = Outcome(
         random_parts(len(posts), defaults, seed=1),
         random_parts(len(posts), defaults, seed=2),
@@ -103,6 +103,18 @@ def encoder_for(posts: list[Post], folder: Path) -> Encoder:
     encoder = load_encoder(open_run(f"file://{folder}/runs/{manifest.space}"), CPU)
     assert encoder is not None
     return encoder
+
+
+def random_newcomers(
+    posts: list[Post], vocabulary: Vocabulary, text_dim: int, defaults: EmbedderSettings
+) -> Newcomers:
+    """With as many landmarks as a run has at most."""
+    landmarks = posts[:MOST_LANDMARKS]
+    text, network, weights = (
+        random((len(landmarks), dim), seed=0)
+        for dim in (text_dim, defaults.dim, defaults.dim + 2 * defaults.linear_dim)
+    )
+    return Newcomers(Unread(features_of(landmarks, unit_rows(text), vocabulary), unit_rows(network)), weights)
 
 
 def random_parts(n: int, defaults: EmbedderSettings, seed: int) -> Parts:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import models, readme, text
+from benchmarks.report import models, new_posts, readme, text
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,4 +43,5 @@ SECTIONS = (
     Section("docs/text.md", "figures", text.figures),
     Section("docs/models.md", "lists", models.lists),
     Section("docs/models.md", "ablation", models.ablation),
+    Section("docs/new-posts.md", "new-posts", new_posts.figures),
 )

@@ -395,3 +395,25 @@ def test_a_file_that_is_not_in_the_import_format_is_refused(
 def test_evaluate_is_an_operation_of_the_service(filled: Engine, settings: EmbedderSettings) -> None:
     operation = bootstrap(settings, engine=filled, consume=False).operations["evaluate"]
     assert tables(list(operation(models=["popularity"], least_later=4)))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_communities_and_tags_are_read_where_a_file_has_them(tmp_path: Path, suffix: str) -> None:
+    lists: list[Any] = [["Action", "Sci-Fi"], [], None]
+    texts = ["Action| Sci-Fi |", "", None]
+    items = pl.DataFrame(
+        {
+            "item_id": ["p1", "p2", "p3"],
+            "title": ["one", "two", "three"],
+            "community_id": ["films", "books", None],
+            "tags": texts if suffix == "csv" else lists,
+        }
+    )
+    (items.write_csv if suffix == "csv" else items.write_parquet)(tmp_path / f"items.{suffix}")
+    (tmp_path / "rows.csv").write_text("user_id,item_id,kind,occurred_at\nu,p1,read,2026-01-01T00:00:00Z\n")
+    posts = read_files(tmp_path / "rows.csv", tmp_path / f"items.{suffix}", WeightRule()).posts
+    assert [(post.community_id, post.tags) for post in posts] == [
+        ("films", ("Action", "Sci-Fi")),
+        ("books", ()),
+        ("", ()),
+    ]

@@ -110,7 +110,8 @@ def test_a_run_stands_whole_and_says_how_it_came_about(filled: Engine, settings:
     assert batch.versions is not None
     assert batch.versions.tolist() == [3] * 120 + [1] * 4
     for role in (batch.vectors, batch.contexts):
-        np.testing.assert_allclose(np.linalg.norm(role[:, :16], axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(role[:120, :16], axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(role[120:, :16], axis=1), 0.5, atol=0.1)
     assert (manifest.model, manifest.dim, manifest.rows) == ("pinsage-linear", 24, {"vectors": 124})
     assert [(block.dim, block.pooling) for block in manifest.blocks] == [(16, "mean"), (8, "sum")]
     assert (manifest.data.readers, manifest.data.items, manifest.data.readings) == (60, 124, 2400)

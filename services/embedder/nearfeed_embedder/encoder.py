@@ -1,4 +1,4 @@
-"""What a run keeps to give vectors to new posts: the text model, its words and the linear map."""
+"""What a run keeps to give vectors to new posts: the text model, the network and posts to resemble."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ from nearfeed_embedder.dataset import Post
 from nearfeed_embedder.devices import one_thread
 from nearfeed_embedder.graph.features import Vocabulary, features_of
 from nearfeed_embedder.graph.pinsage import PinSage, Shape
-from nearfeed_embedder.linear.newcomers import Newcomers
-from nearfeed_embedder.parts import Parts, parts_as_new
+from nearfeed_embedder.newcomers import Newcomers, Unread, from_arrays, to_arrays
+from nearfeed_embedder.parts import Parts
 from nearfeed_embedder.settings import Pooling
 from nearfeed_embedder.shifts import read_shifts
 from nearfeed_embedder.text.encode import encode
@@ -60,7 +60,7 @@ class Encoder:
         features = features_of(posts, text, self.vocabulary).to(self.text.device)
         with torch.inference_mode():
             as_new = np.asarray(self.network(features).cpu().numpy(), dtype=np.float32)
-        parts = parts_as_new(as_new, self.newcomers)
+        parts = self.newcomers.parts(Unread(features.to(torch.device("cpu")), as_new))
         if self.url is not None:
             ids = [post.item_id for post in posts]
             parts = parts.moved(read_shifts(self.url, ids, parts.flat.shape[1]))
@@ -75,7 +75,7 @@ def save_encoder(encoder: Encoder, run_url: str) -> None:
         encoder.text.tokenizer.save_pretrained(f"{folder}/{_TEXT}")
         state = {name: weight.cpu().contiguous() for name, weight in encoder.network.state_dict().items()}
         save_file(state, f"{folder}/{_WEIGHTS}")
-        save_arrays({"weights": encoder.newcomers.weights}, f"{folder}/{_NEWCOMERS}")
+        save_arrays(to_arrays(encoder.newcomers), f"{folder}/{_NEWCOMERS}")
         Path(folder, _CONFIGURATION).write_bytes(orjson.dumps(_configuration(encoder)))
         fs.makedirs(root, exist_ok=True)
         fs.put(f"{folder}/", f"{root}/", recursive=True)
@@ -122,5 +122,5 @@ def _read(folder: Path, device: torch.device) -> Encoder:
     network = PinSage(Shape(**configuration["shape"]))
     network.load_state_dict(load_file(folder / _WEIGHTS))
     vocabulary = Vocabulary.from_json(configuration["vocabulary"])
-    newcomers = Newcomers(load_arrays(folder / _NEWCOMERS)["weights"])
+    newcomers = from_arrays(load_arrays(folder / _NEWCOMERS))
     return Encoder(text, network.to(device).eval(), vocabulary, newcomers)

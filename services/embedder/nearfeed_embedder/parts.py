@@ -2,7 +2,7 @@
 
 | part | vector | context | reader |
 |---|---|---|---|
-| graph (PinSage) | unit vector | the same | weighted average, times a scale |
+| graph (PinSage) | unit vector; a new post: about half of one | the same | weighted average, times a scale |
 | linear | what a search finds | what a reading adds | weighted sum |
 
 Inner products of such vectors are sums over the parts, so one search ranks by both models.
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from nearfeed_contracts.runs import Block
 from nearfeed_embedder.linear.autoencoder import Roles
-from nearfeed_embedder.linear.newcomers import Newcomers
 
 Vectors = NDArray[np.float32]
 
@@ -42,10 +41,14 @@ class Parts:
         return np.concatenate([self.graph, self.linear_vectors, self.linear_contexts], axis=1)
 
     def moved(self, shifts: Vectors) -> "Parts":
-        """Each by its row of `shifts`, which are differences of `flat`; the graph's keep length 1."""
+        """Each by its row of `shifts`, which are differences of `flat`; the graph's have length 1 then.
+
+        A row of 0 leaves what it is.
+        """
         graph_dim, linear_dim = self.graph.shape[1], self.linear_vectors.shape[1]
         graph, vectors, contexts = np.split(self.flat + shifts, [graph_dim, graph_dim + linear_dim], axis=1)
-        return Parts(graph / np.linalg.norm(graph, axis=1, keepdims=True), vectors, contexts)
+        graph = np.where(shifts.any(axis=1, keepdims=True), unit_rows(graph), self.graph)
+        return Parts(graph, vectors, contexts)
 
 
 def blocks_of(graph_dim: int, linear_dim: int, scale: float) -> tuple[Block, ...]:
@@ -56,17 +59,18 @@ def blocks_of(graph_dim: int, linear_dim: int, scale: float) -> tuple[Block, ...
     )
 
 
-def parts_as_new(as_new: Vectors, newcomers: Newcomers) -> Parts:
-    """Of posts as if nobody had read them, by the network's vectors for them (n, graph dim)."""
-    contexts, vectors = newcomers.roles(as_new)
-    return Parts(as_new, vectors, contexts)
-
-
-def parts_of(graph: Vectors, roles: Roles, as_new: Parts) -> Parts:
-    """Of the posts that were trained on; those that the linear part left out have its roles as new ones."""
+def parts_of(graph: Vectors, roles: Roles, read: NDArray[np.bool_], as_new: Parts) -> Parts:
+    """Of all posts: those that were not `read` (n) as new ones; of others, those that the linear part left
+    out have its roles as new ones."""
     known = roles.known[:, None]
     return Parts(
-        graph,
+        np.where(read[:, None], graph, as_new.graph),
         np.where(known, roles.vectors, as_new.linear_vectors),
         np.where(known, roles.contexts, as_new.linear_contexts),
     )
+
+
+def unit_rows(rows: Vectors) -> Vectors:
+    """Rows of length 1; one of length 0 stays."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)

@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from nearfeed_contracts.errors import ConflictError
@@ -25,8 +26,9 @@ from nearfeed_embedder.graph.features import Features, features_of, vocabulary_o
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, fitted
 from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
-from nearfeed_embedder.linear.newcomers import Newcomers, fit_newcomers
-from nearfeed_embedder.parts import Parts, blocks_of, parts_as_new, parts_of
+from nearfeed_embedder.newcomers import Known, Newcomers, Unread, fit_newcomers
+from nearfeed_embedder.parts import Parts, blocks_of, parts_of
+from nearfeed_embedder.reach import contest, drawn_as_new, fair_reach, histories
 from nearfeed_embedder.recipe import Recipe
 from nearfeed_embedder.run import MODEL, Outcome, write_run
 from nearfeed_embedder.settings import EmbedderSettings
@@ -80,14 +82,38 @@ class Inputs:
             validate=validate,
         )
 
-    def join(self, trained: Trained, readings: Readings, ridge: float) -> "Joined":
-        """The network's part beside the linear one of the same readings."""
+    def join(
+        self, trained: Trained, readings: Readings, ridge: float, scale: float | None = None
+    ) -> "Joined":
+        """The network's part beside the linear one of the same readings.
+
+        With the `scale` of the network's part new posts get their share of the places.
+        """
         readers = int(readings.reader.max(initial=-1)) + 1
         read = matrix_of(readings.reader, readings.item, (readers, len(self.features)))
         roles = fit_roles(read, replace(self.linear, ridge=ridge))
-        newcomers = fit_newcomers(trained.as_new, roles, column_counts(read))
-        as_new = parts_as_new(trained.as_new, newcomers)
-        return Joined(parts_of(trained.vectors, roles, as_new), as_new, newcomers)
+        posts = Unread(self.features, trained.as_new)
+        known = Known(Parts(trained.vectors, roles.vectors, roles.contexts), roles.known, column_counts(read))
+        newcomers = fit_newcomers(posts, known)
+        if scale is not None:
+            newcomers = replace(newcomers, reach=self.reach(posts, known, readings, scale))
+        as_new = newcomers.parts(posts)
+        return Joined(parts_of(trained.vectors, roles, known.readers_of > 0, as_new), as_new, newcomers)
+
+    def reach(self, posts: Unread, known: Known, readings: Readings, scale: float) -> float:
+        """With which known posts, were they new, would get the share of places that they have of readings."""
+        rng = np.random.default_rng(self.seed)
+        new = drawn_as_new(known.rows, rng)
+        if not len(new):
+            return 1.0
+        is_new = np.isin(np.arange(len(posts)), new)
+        history = histories(
+            readings.take(~is_new[readings.item]), len(posts), self.dataset.half_life_days, rng
+        )
+        pretended = fit_newcomers(posts, known.without(is_new)).parts(posts.take(new))
+        share = known.readers_of[is_new].sum() / known.readers_of[known.rows].sum()
+        rivals = known.rows & ~is_new
+        return fair_reach(contest(known.parts, rivals, pretended, history, self.blocks(scale)), share)
 
     def blocks(self, scale: float) -> tuple[Block, ...]:
         return blocks_of(self.shape.dim, self.linear.dim, scale)
@@ -134,7 +160,7 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     choice, metrics = yield from evaluate(inputs)
     check_worth(metrics, force=force)
     trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
-    joined = inputs.join(trained, dataset.readings, choice.ridge)
+    joined = inputs.join(trained, dataset.readings, choice.ridge, choice.scale)
     yield Progress("Writing run", 0, 1)
     outcome = Outcome(
         joined.parts,

@@ -25,9 +25,9 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
     return Split(
         item_ids=[post.item_id for post in dataset.posts],
         train=matrix_of(before.reader, before.item, shape),
-        history=_history(readings, by_time.held_out, shape, dataset.half_life_days),
-        masked=matrix_of(*_places(readings, [case.past for case in by_time.held_out]), shape),
-        targets=matrix_of(*_places(readings, [case.targets for case in by_time.held_out]), shape),
+        history=history_of(readings, by_time.held_out, shape, dataset.half_life_days),
+        masked=matrix_of(*places_of(readings, [case.past for case in by_time.held_out]), shape),
+        targets=matrix_of(*places_of(readings, [case.targets for case in by_time.held_out]), shape),
         candidates=by_time.known,
         told=_told(readings, by_time),
         times=before.time,
@@ -36,9 +36,10 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
     )
 
 
-def _history(
+def history_of(
     readings: Readings, held_out: Sequence[HeldOut], shape: tuple[int, int], half_life: float
 ) -> "csr_matrix":
+    """The profiles that readers are described by, as weights (readers, items)."""
     profiles = [profile(readings, case.past, half_life) for case in held_out]
     rows = np.repeat([case.reader for case in held_out], [len(items) for items, _ in profiles])
     columns = np.concatenate([items for items, _ in profiles] or [np.empty(0, np.intp)])
@@ -46,7 +47,8 @@ def _history(
     return matrix_of(rows.astype(np.intp), columns, shape, weights)
 
 
-def _places(readings: Readings, rows: Sequence[Rows]) -> tuple[Rows, Rows]:
+def places_of(readings: Readings, rows: Sequence[Rows]) -> tuple[Rows, Rows]:
+    """Readers and items of rows of the readings, one after the other."""
     taken = np.concatenate([*rows, np.empty(0, np.intp)]).astype(np.intp)
     return readings.reader[taken], readings.item[taken]
 

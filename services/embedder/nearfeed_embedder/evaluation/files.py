@@ -27,8 +27,8 @@ class DataFileError(NearfeedError):
 def read_files(interactions: Path, items: Path | None, rule: WeightRule) -> Dataset:
     """Posts and readings with their weights, as an import and `read_dataset` give them.
 
-    Without `items` the posts are those that were interacted with, and have no text; interactions
-    with a post that `items` lacks are left out, as an import refuses them. Raises DataFileError.
+    Without `items` the posts are those that were interacted with, and nothing else is known of them;
+    interactions with a post that `items` lacks are left out, as an import refuses them. Raises DataFileError.
     """
     rows = _interactions(interactions)
     posts = _posts(items) if items else _posts_of(rows)
@@ -69,10 +69,10 @@ def _posts(path: Path) -> list[Post]:
     table = _table(path, _ITEMS)
     ids = _column(path, table, "item_id", _id_of)
     titles = _column(path, table, "title", str)
-    bodies = table["body"].to_list() if "body" in table.columns else [None] * len(ids)
+    bodies, communities, tags = (_optional(table, name) for name in ("body", "community_id", "tags"))
     posts = {
-        item_id: Post(item_id, "", (), text_of(title, str(body or "")))
-        for item_id, title, body in zip(ids, titles, bodies, strict=True)
+        item_id: Post(item_id, str(community or ""), _tags_of(own), text_of(title, str(body or "")))
+        for item_id, title, body, community, own in zip(ids, titles, bodies, communities, tags, strict=True)
     }
     return [posts[item_id] for item_id in sorted(posts)]
 
@@ -131,6 +131,16 @@ def _column(path: Path, table: pl.DataFrame, name: str, parse: Callable[[Any], A
                 f"{path}, row {row + 1}: {name} cannot be {value!r}; see docs/import.md."
             ) from None
     return values
+
+
+def _optional(table: pl.DataFrame, name: str) -> list[Any]:
+    return table[name].to_list() if name in table.columns else [None] * len(table)
+
+
+def _tags_of(value: Any) -> tuple[str, ...]:
+    """A list, or one text with `|` between the tags."""
+    tags = value.split("|") if isinstance(value, str) else value or ()
+    return tuple(tag for tag in map(str.strip, map(str, tags)) if tag)
 
 
 def _id_of(value: Any) -> str:
