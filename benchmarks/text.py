@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.geometry import alignment, uniformity
 from benchmarks.results_file import put_rows
 from benchmarks.text_data import Reviews, Sts, pairs_of_films, read_reviews, read_sts, split_reviews
 from nearfeed_core.bootstrap import bootstrap_means
-from nearfeed_core.geometry import alignment, uniformity
 from nearfeed_core.metrics import hits_of, ndcg, recall, top_k
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish

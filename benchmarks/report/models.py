@@ -10,6 +10,13 @@ _LISTS = """\
 {readers} readers, 95 % bootstrap intervals over readers, gains paired. The default, of {dim} dimensions for
 PinSage and {linear_dim} for the linear part, was trained in {trained} ({place}).
 """
+_BY_TIME = """\
+| | recall@20 | NDCG@20 | gain of the whole in recall@20 |
+|---|---|---|---|
+{rows}
+
+{readers} readers, 95 % bootstrap intervals over readers, gains paired ({place}).
+"""
 _ABLATION = """\
 | | recall@20 | NDCG@20 |
 |---|---|---|
@@ -17,13 +24,15 @@ _ABLATION = """\
 """
 
 
+def by_time() -> str:
+    rows = read("by_time.csv")
+    return _BY_TIME.format(rows=_models(rows), place=machine(rows[0]), readers=rows[0]["readers"])
+
+
 def lists() -> str:
     rows = read("lists.csv")
     return _LISTS.format(
-        rows="\n".join(
-            line(row["model"], _with_interval(row, "recall@20"), _with_interval(row, "ndcg@20"), _gain(row))
-            for row in rows
-        ),
+        rows=_models(rows),
         place=machine(rows[0]),
         **{name: rows[0][name] for name in ("readers", "dim", "linear_dim", "trained")},
     )
@@ -32,6 +41,13 @@ def lists() -> str:
 def ablation() -> str:
     return _ABLATION.format(
         rows="\n".join(line(row["variant"], row["recall@20"], row["ndcg@20"]) for row in read("ablation.csv"))
+    )
+
+
+def _models(rows: list[Row]) -> str:
+    return "\n".join(
+        line(row["model"], _with_interval(row, "recall@20"), _with_interval(row, "ndcg@20"), _gain(row))
+        for row in rows
     )
 
 

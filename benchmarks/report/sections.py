@@ -43,5 +43,6 @@ SECTIONS = (
     Section("docs/text.md", "figures", text.figures),
     Section("docs/models.md", "lists", models.lists),
     Section("docs/models.md", "ablation", models.ablation),
+    Section("docs/models.md", "by-time", models.by_time),
     Section("docs/new-posts.md", "new-posts", new_posts.figures),
 )

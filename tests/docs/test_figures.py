@@ -1,4 +1,4 @@
-"""Every figure in a document is one that was measured."""
+"""The marked sections of documents hold what was measured."""
 
 import pytest
 from benchmarks.report.sections import SECTIONS, Section

@@ -106,7 +106,7 @@ def test_hidden_posts_leave_no_trace_in_what_is_trained() -> None:
     assert not np.isclose(first.parts.flat[new], changed.parts.flat[new]).all(axis=1).any()
 
 
-@pytest.mark.parametrize("posts", [4, 9])
+@pytest.mark.parametrize("posts", [4, 9, 20, 40])
 def test_too_few_posts_to_measure_the_reach_leave_it_at_one(posts: int) -> None:
     dataset = make_dataset(readers=8, posts=posts, each=3)
     nothing = Hidden(np.zeros(posts, np.bool_), np.ones(len(dataset.readings), np.bool_))

@@ -16,6 +16,7 @@ from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.newcomers import (
     GRAPH_TRUST,
+    MOST_LANDMARKS,
     RIDGE,
     Known,
     Unread,
@@ -141,20 +142,55 @@ def test_the_reach_gives_new_posts_their_share(seed: int, fair: float) -> None:
     assert found.new_share(1.0) < found.new_share(reach)
 
 
-def test_a_share_that_cannot_be_reached_ends_at_the_bounds() -> None:
+def test_where_no_reach_gives_the_share_it_is_one() -> None:
     rng = np.random.default_rng(0)
     found = a_contest(rng, 10, 20, 30)
-    assert fair_reach(replace(found, linear=0 * found.linear, old=found.old + 99), 0.1) > 0.99 * MOST
-    assert fair_reach(replace(found, graph=found.graph + 99), 0.1) < 1.01 / MOST
-    with pytest.raises(ValueError, match="needs a reader and a new post"):
-        fair_reach(a_contest(rng, 10, 20, 0), 0.1)
+    assert fair_reach(replace(found, linear=0 * found.linear, old=found.old + 99), 0.1) == 1
+    assert fair_reach(replace(found, graph=found.graph + 99), 0.1) == 1
+    # All scores of the linear part are below 0: the longer, the fewer places.
+    assert fair_reach(replace(found, linear=-abs(found.linear)), 0.1) == 1
+    assert fair_reach(a_contest(rng, 10, 20, 0), 0.1) == 1
+    assert fair_reach(a_contest(rng, 0, 20, 10), 0.1) == 1
+
+
+def test_readers_who_have_read_nearly_all_are_passed_over() -> None:
+    rng = np.random.default_rng(0)
+    trained = known(rng, 60, np.ones(60, np.bool_)).parts
+    old = np.arange(60) < 50
+    new = Parts(trained.graph[~old], trained.linear_vectors[~old], trained.linear_contexts[~old])
+    read = np.zeros((3, 60))
+    read[0, :10], read[1, :11], read[2, :50] = 1, 1, 1
+    found = contest(trained, old, new, sparse.csr_matrix(read), blocks_of(4, 3, 1.0))
+    # Of 50 old posts 40 are left to the first, 39 to the second and none to the third.
+    assert found.old.shape == (1, PLACES)
+    assert found.linear.shape == (1, 10)
+
+
+@pytest.mark.parametrize(("n", "distinct"), [(500, 1), (3_000, 2_100), (1_900, 300)])
+def test_posts_that_are_alike_get_the_mean_of_what_they_stand_for(n: int, distinct: int) -> None:
+    rng = np.random.default_rng(0)
+    which = np.concatenate([np.arange(distinct), rng.integers(0, distinct, n - distinct)])
+    posts = unread(rng, distinct).take(which)
+    trained = known(rng, n, np.ones(n, np.bool_))
+    made = fit_newcomers(posts, trained)
+    assert np.isfinite(made.weights).all()
+    # Ridge regression on repeated rows is that on their means, each row counting as often as it is repeated.
+    count = np.bincount(which, minlength=distinct)
+    sums = np.zeros((distinct, trained.parts.flat.shape[1]))
+    np.add.at(sums, which, trained.parts.flat)
+    one = posts.take(np.arange(distinct))
+    kernel = similarity(one, one).astype(np.float64) + RIDGE * np.diag(1 / count)
+    expected = similarity(one, one) @ np.linalg.solve(kernel, sums / count[:, None])
+    if n <= MOST_LANDMARKS:
+        np.testing.assert_allclose(made.parts(one).linear_vectors, expected[:, 4:7], atol=5e-3)
+    assert abs(made.parts(one).linear_vectors).max() <= 1.5 * abs(expected[:, 4:7]).max()
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, reach=st.floats(0.1, 10), scale=st.floats(0.1, 3))
 def test_the_share_of_a_contest_is_that_of_a_full_ranking(seed: int, reach: float, scale: float) -> None:
     rng = np.random.default_rng(seed)
-    n, new = 60, np.arange(48, 60)
+    n, new = 80, np.arange(68, 80)
     is_new = np.isin(np.arange(n), new)
     trained = known(rng, n, np.ones(n, np.bool_)).parts
     history = sparse.csr_matrix(np.where(rng.random((15, n)) < 0.2, rng.random((15, n)), 0) * ~is_new)

@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from sqlalchemy import Engine
 from tests.embedder.taste import make_posts, make_readings, put_posts, put_readings
 
@@ -141,13 +142,15 @@ def test_one_seed_gives_one_run(filled: Engine, settings: EmbedderSettings) -> N
 
 
 def test_a_run_is_trained_again_by_its_manifest(
-    engine: Engine, settings: EmbedderSettings, tmp_path: Path, tiny_text_model: str
+    engine: Engine, settings: EmbedderSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posts, readings = make_posts(124), make_readings(each=40)
     put_posts(engine, posts)
     put_readings(engine, posts, readings.take(readings.time < np.quantile(readings.time, 0.8)))
     first = train(settings, engine, force=True, text_epochs=1, dim=12, seed=3)
     put_readings(engine, posts, readings.take(readings.time > int(first.data.last.timestamp() * 1e6)))  # type: ignore[union-attr]
+    monkeypatch.setenv("NEARFEED_WEIGHTS", '{"save": 9}')
+    monkeypatch.setenv("NEARFEED_HALF_LIFE_DAYS", "2")
     others = EmbedderSettings(data_dir=tmp_path, text_model="none at all", seed=9, device="cpu")
     list(retrain_run(others, engine, run=first.space, force=True))
     again = list_runs(settings.runs_url)[-1].manifest
@@ -158,16 +161,19 @@ def test_a_run_is_trained_again_by_its_manifest(
     assert train(settings, engine, force=True).data.readings > again.data.readings
 
 
-def test_a_run_of_another_trainer_is_not_trained_again(engine: Engine, settings: EmbedderSettings) -> None:
+@pytest.mark.parametrize(("lacking", "other"), [("hidden", None), (None, "unheard_of")])
+def test_a_run_of_another_trainer_is_not_trained_again(
+    engine: Engine, settings: EmbedderSettings, lacking: str | None, other: str | None
+) -> None:
     put_posts(engine, make_posts(124))
     put_readings(engine, make_posts(124), make_readings(each=40))
     made = train(settings, engine, force=True, text_epochs=0)
     file = Path(settings.runs_url.removeprefix("file://")) / made.space / "manifest.json"
     told = json.loads(file.read_text())
-    del told["configuration"]["shape"]["hidden"]
-    told["configuration"]["shape"]["unheard_of"] = 1
+    told["configuration"]["shape"].pop(lacking, None)
+    told["configuration"]["shape"] |= {other: 1} if other else {}
     file.write_text(json.dumps(told))
-    with pytest.raises(UnknownRecipeError, match=r"cannot be trained again.*unheard_of"):
+    with pytest.raises(UnknownRecipeError, match=rf"cannot be trained again.*shape\.{lacking or other}"):
         list(retrain_run(settings, engine, run=made.space))
     with pytest.raises(NotFoundError):
         list(retrain_run(settings, engine, run="none"))
@@ -190,6 +196,11 @@ def test_a_run_until_the_cut_can_be_evaluated(filled: Engine, settings: Embedder
     cut = from_micros(int(times[int(0.7 * len(times))]))
     space = train(settings, filled, force=True, text_epochs=0, until=cut.isoformat()).space
     list(evaluate_models(settings, filled, models=[space, "popularity"]))
+
+
+def test_a_time_before_all_readings_is_told(filled: Engine, settings: EmbedderSettings) -> None:
+    with pytest.raises(TooLittleDataError, match="no readings before 1960-01-01: the first is of 19"):
+        list(train_run(settings, filled, until="1960-01-01"))
 
 
 @pytest.mark.parametrize("until", ["yesterday", "2026-13-01", ""])
@@ -274,11 +285,18 @@ def test_an_encoder_is_loaded_from_far_file_systems_too(trained: Run) -> None:
     np.testing.assert_array_equal(far.encode(posts)[0], near.encode(posts)[0])
 
 
+def test_an_encoder_of_an_older_version_is_told(trained: Run, tmp_path: Path) -> None:
+    shutil.copytree(trained.path(""), tmp_path / "older")
+    save_file({"weights": np.zeros((17, 16), np.float32)}, tmp_path / "older/encoder/newcomers.safetensors")
+    with pytest.raises(BrokenRunError, match="train anew, load and activate the new run"):
+        load_encoder(open_run(f"file://{tmp_path}/older", verify=False), CPU)
+
+
 def test_an_encoder_that_is_broken_is_told(trained: Run, tmp_path: Path) -> None:
     shutil.copytree(trained.path(""), tmp_path / "broken")
     weights = tmp_path / "broken/encoder/pinsage.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(BrokenRunError, match="holds no encoder that can be loaded"):
+    with pytest.raises(BrokenRunError, match="holds no encoder that this version can load"):
         load_encoder(open_run(f"file://{tmp_path}/broken", verify=False), CPU)
 
 

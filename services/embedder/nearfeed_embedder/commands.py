@@ -56,7 +56,8 @@ def make_app(run: Runner) -> typer.Typer:
     ) -> None:
         """Train a run again as its manifest says, on the readings up to its last one.
 
-        With the same data, machine and versions it gets the same vectors.
+        With the same data, machine and versions it gets the same vectors. A reading counts at the time of
+        its newest event, so one that somebody has added to since lies outside.
         """
         show(run("retrain", {"run": name, "force": force}))
 

@@ -90,7 +90,8 @@ def load_encoder(run: Run, device: torch.device) -> Encoder | None:
             return replace(_read(folder, device), url=f"{run.url}/{FOLDER}")
         except _UNREADABLE as error:
             raise BrokenRunError(
-                f"{run.url}/{FOLDER} holds no encoder that can be loaded: {error}"
+                f"{run.url}/{FOLDER} holds no encoder that this version can load ({error}): train anew, load "
+                "and activate the new run; until then new posts get no vector in this one."
             ) from error
 
 

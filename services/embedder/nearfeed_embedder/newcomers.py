@@ -19,7 +19,6 @@ from nearfeed_embedder.dataset import Rows
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.parts import Parts
 
-Matrix = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 MOST_LANDMARKS = 2_000
 RIDGE = 20.0
@@ -88,8 +87,9 @@ def fit_newcomers(posts: Unread, known: Known) -> Newcomers:
     rows = np.flatnonzero(known.rows)
     order = np.argsort(-known.readers_of[rows], kind="stable")
     landmarks = posts.take(np.sort(rows[order[:MOST_LANDMARKS]]))
-    similar = similarity(posts.take(rows), landmarks)
-    gram = (similar.T @ similar).astype(np.float64) + RIDGE * similarity(landmarks, landmarks)
+    # Posts that are alike make the gram singular but for the jitter, which float32 would not hold.
+    similar = similarity(posts.take(rows), landmarks).astype(np.float64)
+    gram = similar.T @ similar + RIDGE * similarity(landmarks, landmarks)
     gram[np.diag_indices(len(gram))] += _JITTER * np.trace(gram) / len(gram)
     weights = linalg.solve(gram, similar.T @ known.parts.flat[rows], assume_a="pos", overwrite_a=True)
     return Newcomers(landmarks, weights.astype(np.float32))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.runs import list_runs, open_run, run_url
-from nearfeed_embedder.dataset import Dataset, check_trainable
+from nearfeed_embedder.dataset import Dataset, TooLittleDataError, check_trainable
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.processes import rank
 from nearfeed_embedder.settings import EmbedderSettings
@@ -85,7 +85,12 @@ def _dataset(settings: EmbedderSettings, engine: Engine, until: str | None) -> S
     end = None if until is None else _micros_of(until)
     dataset = yield from read_dataset(engine, settings.weight_rule)
     if end is not None:
+        first = dataset.readings.time.min(initial=end)
         dataset = dataset.before(end)
+        if dataset.posts and not len(dataset.readings):
+            raise TooLittleDataError(
+                f"There are no readings before {until}: the first is of {from_micros(first).isoformat()}."
+            )
     check_trainable(dataset)
     return dataset
 

@@ -1,8 +1,8 @@
 """How far new posts reach: what they get of the places beside posts that are known by their readers.
 
 A vector made of text is an average of what it might become, so it is shorter than those of posts that many
-read, and no ranking of both would show it. How much longer it must be is measured on posts that are known:
-some of them are given vectors as if they were new.
+read, and a ranking of both would hardly show it. By what it must be multiplied is measured on posts that are
+known: some of them are given vectors as if they were new.
 """
 
 from collections.abc import Sequence
@@ -52,12 +52,13 @@ def contest(
 ) -> Contest:
     """Of posts by their trained parts, of which the `old` (n) compete, and `new` ones.
 
-    `history` (readers, n) holds the weights of old posts; these are not ranked for their readers.
+    `history` (readers, n) holds the weights of old posts; these are not ranked for their readers. Readers
+    whom few old posts are left to show, fewer than twice the places, are passed over.
     """
+    history = history[old.sum() - np.diff(history[:, old].indptr) >= 2 * PLACES]
     pooled = pool_readers(trained.contexts, history, blocks).astype(np.float32)
-    scores = pooled @ trained.vectors.T
-    scores[:, ~old] = -np.inf
-    scores[history.nonzero()] = -np.inf
+    scores = pooled @ trained.vectors[old].T
+    scores[history[:, old].nonzero()] = -np.inf
     best = np.partition(scores, max(0, scores.shape[1] - PLACES), axis=1)[:, -PLACES:]
     graph, linear = np.split(pooled, [trained.graph.shape[1]], axis=1)
     return Contest(best, graph @ new.graph.T, linear @ new.linear_vectors.T)
@@ -66,10 +67,10 @@ def contest(
 def fair_reach(found: Contest, fair_share: float) -> float:
     """The factor by which new posts get `fair_share` of the places, as near as it can be, by bisection.
 
-    It stays between 1/256 and 256. Raises ValueError without a reader or a new post.
+    It lies between 1/256 and 256, and is 1 where no factor of these does it, nobody reads or nothing is new.
     """
-    if not found.linear.size:
-        raise ValueError("a share of places needs a reader and a new post")
+    if not found.linear.size or not found.new_share(1 / MOST) < fair_share < found.new_share(MOST):
+        return 1.0
     low, high = -np.log(MOST), np.log(MOST)
     for _ in range(_STEPS):
         middle = (low + high) / 2

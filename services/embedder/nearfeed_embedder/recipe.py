@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.runs import Manifest
 from nearfeed_embedder.graph.features import Vocabulary
@@ -70,19 +68,31 @@ def recipe_of(settings: EmbedderSettings) -> Recipe:
 def recipe_of_run(settings: EmbedderSettings, manifest: Manifest) -> Recipe:
     """That of a run; where data and devices are is taken from `settings`. Raises UnknownRecipeError."""
     told = manifest.configuration
-    try:
-        walks = WalkRule(**told["training"]["walks"])
-        return Recipe(
-            EmbedderSettings.model_validate(settings.model_dump() | told["settings"]),
-            Shape(**told["shape"]),
-            TrainRule(**_tuples(told["training"]) | {"walks": walks}),
-            LinearRule(**told["linear"]),
-        )
-    except (KeyError, TypeError, ValidationError) as error:
+    now = recipe_of(settings).to_json()
+    if unlike := _unlike(now, {part: told.get(part) for part in now}):
         raise UnknownRecipeError(
-            f"Run {manifest.space} cannot be trained again: its manifest was written by another version "
-            f"or another trainer ({type(error).__name__}: {str(error).splitlines()[0]})."
-        ) from None
+            f"Run {manifest.space} cannot be trained again: its manifest was written by another version or "
+            f"another trainer, which tells {unlike} otherwise."
+        )
+    walks = WalkRule(**told["training"]["walks"])
+    return Recipe(
+        settings.model_copy(update=told["settings"]),
+        Shape(**told["shape"]),
+        TrainRule(**_tuples(told["training"]) | {"walks": walks}),
+        LinearRule(**told["linear"]),
+    )
+
+
+def _unlike(some: Any, others: Any, name: str = "") -> str:
+    """The first name that only one of both has; weights are of kinds that may be left out."""
+    if not isinstance(some, dict) or name == "settings.weights":
+        return ""
+    if not isinstance(others, dict):
+        return name
+    if lacking := some.keys() ^ others.keys():
+        return f"{name}.{min(lacking)}"
+    below = (_unlike(some[key], others[key], f"{name}.{key}".strip(".")) for key in some)
+    return next(filter(None, below), "")
 
 
 def _tuples(rule: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _told(readings: Readings, by_time: TimeSplit) -> tuple[str, ...]:
     share = by_time.train.mean() if len(readings) else 0.0
     ranked = int(by_time.known.sum())
     return (
-        f"Split by time at {from_micros(by_time.cut):%Y-%m-%d %H:%M} UTC: {by_time.train.sum()} readings "
+        f"Split by time at {from_micros(by_time.cut).isoformat()}: {by_time.train.sum()} readings "
         f"({share:.0%}) lie before it.",
         f"{len(by_time.held_out)} readers are described by what they read before the cut and the first half "
         "of what they read after it, and scored on the second half.",

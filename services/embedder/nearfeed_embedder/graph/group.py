@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_embedder.processes import size
 
 T = TypeVar("T")
@@ -19,7 +20,10 @@ _PATIENCE = timedelta(days=1)
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Joins the processes that torchrun started. After an error the process must end, as the others do."""
+    """Joins the processes that torchrun started, and leaves them together, where an operator erred as well.
+
+    After any other error the process must end, as the others do.
+    """
     if size() == 1:
         yield
         return
@@ -27,7 +31,15 @@ def process_group(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
-    yield
+    try:
+        yield
+    except NearfeedError:
+        _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
     dist.barrier()  # nobody leaves while another still listens
     dist.destroy_process_group()
 

@@ -2,11 +2,14 @@
 
 import numpy as np
 import torch
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from nearfeed_embedder.dataset import Readings
+
+# To so many readers or posts a graph is decomposed whole; an iteration is not repeatable on equal pieces.
+_MOST = 4_096
 
 
 def spectral_ids(readings: Readings, n_items: int, dim: int) -> Tensor:
@@ -23,14 +26,28 @@ def spectral_ids(readings: Readings, n_items: int, dim: int) -> Tensor:
     rank = min(dim, min(read.shape) - 1)
     ids = np.zeros((n_items, dim), np.float32)
     if rank > 0:
-        _, values, vectors = svds(read, k=rank, v0=np.ones(min(read.shape)))
-        order = np.argsort(-values)
-        ids[:, :rank] = _signed(vectors[order].T * values[order])
+        ids[:, :rank] = _signed(_leading(read, rank))
         ids *= np.sqrt(dim) / max(float(np.linalg.norm(ids, axis=1).mean()), np.finfo(np.float32).tiny)
     return torch.from_numpy(ids)
 
 
+def _leading(read: "sparse.csr_matrix", rank: int) -> np.ndarray:
+    """Right singular vectors (items, rank), each times its value, largest first; the same at each call."""
+    if min(read.shape) > _MOST:
+        start = np.random.default_rng(0).normal(size=min(read.shape))
+        _, values, vectors = svds(read, k=rank, v0=start)
+        order = np.argsort(-values, kind="stable")
+        return np.asarray(vectors[order].T * values[order])
+    wide = read.shape[0] < read.shape[1]
+    gram = (read @ read.T if wide else read.T @ read).toarray()
+    last = len(gram) - 1
+    squares, vectors = linalg.eigh(gram, subset_by_index=(len(gram) - rank, last), overwrite_a=True)
+    vectors = vectors[:, ::-1]
+    return np.asarray(read.T @ vectors if wide else vectors * np.sqrt(np.maximum(squares[::-1], 0)))
+
+
 def _signed(columns: np.ndarray) -> np.ndarray:
-    """Each column so that its largest entry is positive, for a singular vector's sign is arbitrary."""
-    largest = np.abs(columns).argmax(axis=0)
+    """Each column so that its first entry of the largest size is positive, for signs are arbitrary."""
+    size = np.abs(columns)
+    largest = (size >= size.max(axis=0) * (1 - 1e-6)).argmax(axis=0)
     return np.asarray(columns * np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1, 1))

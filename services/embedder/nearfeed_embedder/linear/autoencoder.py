@@ -111,8 +111,8 @@ def _leading(symmetric: Matrix, rank: int) -> Matrix:
     """The eigenvectors (n, rank) of the largest eigenvalues, largest first."""
     symmetric = (symmetric + symmetric.T) / 2
     if rank < len(symmetric) // 4:
-        start = np.ones(len(symmetric))
-        _, vectors = eigsh(symmetric, k=rank, v0=start)
+        rng = np.random.default_rng(0)
+        _, vectors = eigsh(symmetric, k=rank, v0=rng.normal(size=len(symmetric)), rng=rng)
     else:
         _, vectors = linalg.eigh(symmetric, subset_by_index=(len(symmetric) - rank, len(symmetric) - 1))
     return np.asarray(vectors[:, ::-1])

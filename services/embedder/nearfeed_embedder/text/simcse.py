@@ -80,10 +80,11 @@ def contrastive_loss(vectors: Tensor, alike: Tensor) -> Tensor:
 
 
 def alike(pairs: Sequence[Pair]) -> Tensor:
-    """Marks (n, n) different pairs that share their first or their second text, such as a common title."""
-    marks = [
-        [one is not other and (one[0] == other[0] or one[1] == other[1]) for other in pairs] for one in pairs
-    ]
+    """Marks (n, n) different pairs whose texts are no negatives: pair's first text and the other's second.
+
+    They are none where the pairs share a text, such as a common title.
+    """
+    marks = [[one is not other and bool({*one} & {*other}) for other in pairs] for one in pairs]
     return torch.tensor(marks)
 
 

@@ -2,11 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from benchmarks.geometry import alignment, uniformity
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
-
-from nearfeed_core.geometry import alignment, uniformity
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
