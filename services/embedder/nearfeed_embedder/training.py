@@ -1,5 +1,6 @@
 """From a dataset to a run: texts, an evaluation of a model of the past, and the model of everything."""
 
+import math
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -257,16 +258,19 @@ def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[tuple[C
         alone = by_vectors(vectors, vectors, [Block(start=0, dim=inputs.shape.dim)], held_out.history)
         return rank(alone, held_out).mean(RECALL)
 
-    def recall(choice: Choice) -> float:
-        joined = parts[choice.ridge]
-        blocks = inputs.blocks(choice.scale)
-        scorer = by_vectors(joined.vectors, joined.contexts, blocks, held_out.history)
+    def recall(parts: Parts, scale: float) -> float:
+        scorer = by_vectors(parts.vectors, parts.contexts, inputs.blocks(scale), held_out.history)
         return rank(scorer, held_out).mean(RECALL)
 
     trained = yield from inputs.train(readings, "Choosing", validate=recall_alone)
-    parts = {ridge: inputs.join(trained, readings, ridge).parts for ridge in RIDGES}
-    choice = max((Choice(trained.epochs, ridge, scale) for ridge in RIDGES for scale in SCALES), key=recall)
-    return choice, parts[choice.ridge]
+    best = -math.inf
+    for ridge in RIDGES:
+        parts = inputs.join(trained, readings, ridge).parts
+        values = {scale: recall(parts, scale) for scale in SCALES}
+        scale = max(SCALES, key=values.__getitem__)
+        if values[scale] > best:
+            best, choice, chosen = values[scale], Choice(trained.epochs, ridge, scale), parts
+    return choice, chosen
 
 
 def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
