@@ -11,8 +11,6 @@ import sys
 from operator import itemgetter
 from pathlib import Path
 
-import torch
-
 from benchmarks.lists import scored
 from benchmarks.results_file import put_rows
 from nearfeed_embedder.devices import device_of
@@ -21,13 +19,12 @@ from nearfeed_embedder.evaluation.files import read_files
 from nearfeed_embedder.evaluation.models import DEFAULT, baseline_of
 from nearfeed_embedder.evaluation.models import inputs_of as inputs_of_baselines
 from nearfeed_embedder.evaluation.split import Scorer, Split
-from nearfeed_embedder.graph.features import features_of, vocabulary_of
-from nearfeed_embedder.graph.train import fitted
+from nearfeed_embedder.graph.features import vocabulary_of
 from nearfeed_embedder.recipe import recipe_of
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.model import TextVectors
-from nearfeed_embedder.training import Inputs, choose_by_time, scorers_of, text_vectors
+from nearfeed_embedder.training import Inputs, choose_by_time, inputs_of, scorers_of, text_vectors
 
 RESULTS = Path(__file__).parent / "results" / "by_time.csv"
 
@@ -40,11 +37,8 @@ def main() -> None:
     settings = EmbedderSettings()
     dataset = read_files(given.interactions, given.items, settings.weight_rule)
     device = device_of(settings.device)
-    text, vectors = finish(text_vectors(settings, dataset, device))
-    recipe, vocabulary = recipe_of(settings), vocabulary_of(dataset.posts)
-    features = features_of(dataset.posts, vectors, vocabulary)
-    shape, rule = fitted(recipe.shape_for(text.dim, vocabulary), recipe.training, features)
-    inputs = Inputs(dataset, features, shape, rule, recipe.linear, settings.seed, torch.device(device))
+    _, vectors = finish(text_vectors(settings, dataset, device))
+    inputs = inputs_of(recipe_of(settings), dataset, vectors, vocabulary_of(dataset.posts))
     scorers, split = of_the_past(inputs)
     rows = []
     for row in scored({**scorers, **baselines(split, vectors)}, split):

@@ -11,6 +11,7 @@ tells what its columns are.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,13 @@ from nearfeed_embedder.evaluation.files import read_files
 from nearfeed_embedder.evaluation.hidden import Hidden, hide_posts, split_hidden
 from nearfeed_embedder.evaluation.ranking import RECALL, K, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split
-from nearfeed_embedder.graph.features import features_of, vocabulary_of
-from nearfeed_embedder.graph.train import fitted
+from nearfeed_embedder.graph.features import vocabulary_of
 from nearfeed_embedder.newcomers import unit_bags
 from nearfeed_embedder.recipe import recipe_of
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.model import TextVectors
-from nearfeed_embedder.training import Inputs, choose_by_time, scorers_of, text_vectors
+from nearfeed_embedder.training import Inputs, choose_by_time, inputs_of, scorers_of, text_vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -82,18 +82,8 @@ def inputs_without(
     """What is trained on where nothing is known of the hidden posts; of these the features are kept."""
     old = [post for post, new in zip(dataset.posts, hidden.posts, strict=True) if not new]
     vocabulary = vocabulary_of(old)
-    recipe = recipe_of(settings)
-    features = features_of(dataset.posts, vectors, vocabulary)
-    shape, rule = fitted(recipe.shape_for(vectors.shape[1], vocabulary), recipe.training, features)
-    return Inputs(
-        Dataset(dataset.posts, dataset.versions, dataset.readings.take(hidden.train), dataset.half_life_days),
-        features,
-        shape,
-        rule,
-        recipe.linear,
-        settings.seed,
-        device_of(settings.device),
-    )
+    learned = replace(dataset, readings=dataset.readings.take(hidden.train))
+    return inputs_of(recipe_of(settings), learned, vectors, vocabulary)
 
 
 def trained(inputs: Inputs, hidden: Hidden, split: Split) -> dict[str, Scorer]:

@@ -16,6 +16,7 @@ WORDS = (
     ["oven", "butter", "dough", "sugar", "flour", "pan"],
     ["galaxy", "orbit", "comet", "planet", "lens", "star"],
 )
+ALL_WORDS = [word for words in WORDS for word in words]
 TASTES = len(WORDS)
 
 
@@ -27,6 +28,12 @@ def make_posts(count: int = 120, seed: int = 0) -> list[Post]:
     rng = np.random.default_rng(seed)
     texts = [" ".join(rng.choice(WORDS[taste_of(post)], 4)) for post in range(count)]
     return [Post(f"p{post:03d}", f"c{post % 2}", (), text) for post, text in enumerate(texts)]
+
+
+def bag_of_words(posts: list[Post]) -> np.ndarray:
+    """Unit rows, or 0 for a post without any of the words."""
+    counts = np.array([[post.text.split().count(word) for word in ALL_WORDS] for post in posts], np.float32)
+    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
 
 
 def make_readings(readers: int = 60, posts: int = 120, each: int = 30, seed: int = 0) -> Readings:

@@ -7,8 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.embedder.taste import make_dataset, make_readings
-from tests.embedder.test_embedder_train import bag_of_words
+from tests.embedder.taste import bag_of_words, make_dataset, make_readings
 
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_embedder.dataset import Dataset, Post, Readings

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.embedder.taste import WORDS, make_dataset, make_readings, taste_of
+from tests.embedder.taste import ALL_WORDS, bag_of_words, make_dataset, make_readings, taste_of
 
 from nearfeed_contracts.runs import Block
 from nearfeed_core.pooling import pool_reader
@@ -23,12 +23,6 @@ from nearfeed_embedder.stages import finish
 
 CPU = torch.device("cpu")
 POSTS = 120
-ALL_WORDS = [word for words in WORDS for word in words]
-
-
-def bag_of_words(posts: list[Post]) -> np.ndarray:
-    counts = np.array([[post.text.split().count(word) for word in ALL_WORDS] for post in posts], np.float32)
-    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
 
 
 def features_and_shape(dataset: Dataset) -> tuple[Features, Shape]:

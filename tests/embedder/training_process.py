@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from taste import WORDS, make_dataset
+from taste import ALL_WORDS, bag_of_words, make_dataset
 
-from nearfeed_embedder.dataset import Dataset, Post
+from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.graph import data_parallel
 from nearfeed_embedder.graph import train as one_process
 from nearfeed_embedder.graph.features import features_of, vocabulary_of
@@ -22,14 +22,8 @@ from nearfeed_embedder.processes import rank
 from nearfeed_embedder.stages import finish
 
 CPU = torch.device("cpu")
-ALL_WORDS = [word for words in WORDS for word in words]
 # Readers do not divide evenly among two processes, and a last batch has a single row for both.
 RULE = TrainRule(epochs=6, folds=3, draws=1, readers_at_once=7, patience=2)
-
-
-def bag_of_words(posts: list[Post]) -> np.ndarray:
-    counts = np.array([[post.text.split().count(word) for word in ALL_WORDS] for post in posts], np.float32)
-    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
 def best_of_six() -> Callable[[np.ndarray], float]:

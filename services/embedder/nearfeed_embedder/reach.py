@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from nearfeed_contracts.runs import Block
 from nearfeed_core.metrics import share, top_k
-from nearfeed_embedder.dataset import Readings, Rows, profile
-from nearfeed_embedder.evaluation.split import matrix_of
+from nearfeed_core.splits import HeldOut
+from nearfeed_embedder.dataset import Readings, Rows
+from nearfeed_embedder.evaluation.by_time import history_of
 from nearfeed_embedder.evaluation.vectors import pool_readers
 from nearfeed_embedder.parts import Parts
 
@@ -84,10 +85,9 @@ def histories(
     """The weights (readers, n) by which some random readers are described, at most 256."""
     by_reader = readings.rows_by_reader()
     drawn = np.sort(rng.permutation(len(by_reader))[:_READERS])
-    profiles = [profile(readings, by_reader[index], half_life_days) for index in drawn]
-    rows = np.repeat(np.arange(len(drawn)), [len(items) for items, _ in profiles])
-    items, weights = (np.concatenate([*columns]) for columns in zip(*profiles, strict=True))
-    return matrix_of(rows, items, (len(drawn), n_posts), weights)
+    nothing = np.empty(0, np.intp)
+    cases = [HeldOut(row, by_reader[index], nothing) for row, index in enumerate(drawn)]
+    return history_of(readings, cases, (len(drawn), n_posts), half_life_days)
 
 
 def drawn_as_new(known: NDArray[np.bool_], rng: np.random.Generator, part: float = 0.1) -> Rows:

@@ -23,7 +23,7 @@ from nearfeed_embedder.evaluation.ranking import RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, matrix_of
 from nearfeed_embedder.evaluation.vectors import by_vectors
 from nearfeed_embedder.graph.data_parallel import train
-from nearfeed_embedder.graph.features import Features, features_of, vocabulary_of
+from nearfeed_embedder.graph.features import Features, Vocabulary, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import Trained, TrainRule, Validate, fitted
 from nearfeed_embedder.linear.autoencoder import LinearRule, fit_roles
@@ -147,17 +147,7 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     device = device_of(settings.device)
     text, vectors = yield from text_vectors(settings, dataset, device)
     vocabulary = vocabulary_of(dataset.posts)
-    features = features_of(dataset.posts, vectors, vocabulary)
-    shape, rule = fitted(recipe.shape_for(text.dim, vocabulary), recipe.training, features)
-    inputs = Inputs(
-        dataset,
-        features,
-        shape,
-        rule,
-        recipe.linear,
-        settings.seed,
-        device,
-    )
+    inputs = inputs_of(recipe, dataset, vectors, vocabulary)
     choice, metrics = yield from evaluate(inputs)
     check_worth(metrics, force=force)
     trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
@@ -174,6 +164,14 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     manifest = write_run(settings.runs_url, dataset, outcome)
     yield Progress("Writing run", 1, 1)
     return manifest
+
+
+def inputs_of(recipe: Recipe, dataset: Dataset, text: TextVectors, vocabulary: Vocabulary) -> Inputs:
+    """With the text vectors (n, text dim) of the dataset's posts."""
+    features = features_of(dataset.posts, text, vocabulary)
+    shape, rule = fitted(recipe.shape_for(text.shape[1], vocabulary), recipe.training, features)
+    settings = recipe.settings
+    return Inputs(dataset, features, shape, rule, recipe.linear, settings.seed, device_of(settings.device))
 
 
 def text_vectors(
