@@ -175,8 +175,50 @@ class ReaderControlChanged(Event):
     changed_at: UtcTime
 
 
+class ServedItem(BaseModel):
+    """A post in an answer: where it stood, what it came from, and what a ranker knew of it then.
+
+    `position` counts from 0 within the section. `inputs` is the JSON form of
+    `nearfeed_core.ranking_inputs.PostInputs`.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    item_id: Id
+    position: Annotated[int, Field(ge=0)]
+    source: Id
+    score: Annotated[float, Field(allow_inf_nan=False)]
+    inputs: dict[str, Any] = {}
+
+
+class Served(Event):
+    """One section of an answer, as it went out. `page` is None for the feed by itself.
+
+    `reader` is the JSON form of `nearfeed_core.ranking_inputs.ReaderInputs`.
+    """
+
+    type: Literal["served"] = "served"
+    request_id: Id
+    user_id: Id
+    served_at: UtcTime
+    page: Id | None = None
+    section: Id
+    provider: Id
+    config_version: Annotated[int, Field(ge=0)]
+    space: Id | None = None
+    reader: dict[str, Any] = {}
+    items: tuple[ServedItem, ...]
+
+
 AnyEvent = Annotated[
-    Item | ItemDeleted | ItemVector | Interaction | UserErased | MembershipChanged | ReaderControlChanged,
+    Item
+    | ItemDeleted
+    | ItemVector
+    | Interaction
+    | UserErased
+    | MembershipChanged
+    | ReaderControlChanged
+    | Served,
     Field(discriminator="type"),
 ]
 _ANY_EVENT: TypeAdapter[Event] = TypeAdapter(AnyEvent)

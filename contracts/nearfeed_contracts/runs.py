@@ -9,7 +9,10 @@ A run is an immutable folder (any fsspec URL) with `manifest.json` and Parquet f
 | lists.parquet | user_id string, item_id string, rank int32, score float |
 
 `vector` is what a search finds, `context` what a reading adds to its reader. `encoder/` may hold
-what its kind of model needs to give vectors to new posts.
+what its kind of model needs to give vectors to new posts, and the manifest may name a `tower`: an ONNX
+file that makes of a reader's pooled vector the one that is searched with. The list of the reader `*` is
+everybody's. A run of kind `graph` holds the arrays of a walk (`nearfeed_core.pixie`), one of kind `ranker`
+a model that scores candidates (`ranker.json` says how).
 """
 
 import hashlib
@@ -36,8 +39,18 @@ MANIFEST = "manifest.json"
 VECTORS = "vectors.parquet"
 NEIGHBOURS = "neighbours.parquet"
 LISTS = "lists.parquet"
+GRAPH = "graph/graph.json"
+RANKER = "ranker.json"
 _CHUNK = 1 << 20
 
+RunKind = Literal["vectors", "neighbours", "lists", "graph", "ranker"]
+MAIN_FILES: dict[RunKind, str] = {
+    "vectors": VECTORS,
+    "neighbours": NEIGHBOURS,
+    "lists": LISTS,
+    "graph": GRAPH,
+    "ranker": RANKER,
+}
 COLUMNS = {
     VECTORS: ("item_id", "vector"),
     NEIGHBOURS: ("item_id", "neighbour_id", "rank", "score"),
@@ -80,10 +93,11 @@ class Manifest(BaseModel):
 
     schema_version: int = 1
     space: Id
-    kind: Literal["vectors", "neighbours", "lists"] = "vectors"
+    kind: RunKind = "vectors"
     model: str
     dim: int = Field(default=0, ge=0)
     blocks: tuple[Block, ...] = ()
+    tower: str | None = None
     created_at: datetime
     data: DataWindow = DataWindow()
     rows: dict[str, int] = {}
@@ -168,7 +182,7 @@ def open_run(url: str, *, verify: bool = True) -> Run:
     except ValidationError as error:
         raise BrokenRunError(f"{path} is no manifest: {tell_fault(error)}.") from None
     run = Run(url, manifest)
-    main_file = f"{manifest.kind}.parquet"
+    main_file = MAIN_FILES[manifest.kind]
     if not run.has_file(main_file):
         raise BrokenRunError(
             f"{path} names no checksum for {main_file}, which a run of kind {manifest.kind} must have."

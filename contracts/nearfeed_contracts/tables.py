@@ -32,6 +32,7 @@ READ_ONLY_OPTION = "nearfeed_read_only"
 _ID = String(MAX_ID).with_variant(mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 # An app's own topics have long names, which may differ in case alone.
 _TOPIC = String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+_LABEL = String(64).with_variant(mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _TEXT = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
 _AUTO = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -113,6 +114,7 @@ interactions = Table(
     Column("newest_at", BigInteger),  # newest counting time; NULL: the row does not count
     Index("interactions_by_reader", "user_id", "newest_at"),
     Index("interactions_by_item", "item_id"),
+    Index("interactions_by_time", "newest_at"),
 )
 
 # Written by the consumer: a cache of what `interactions` and `item_contexts` say.
@@ -208,6 +210,107 @@ feed_pages = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("page", _TEXT, nullable=False),  # JSON
     Index("feed_pages_by_time", "created_at"),
+)
+
+# Written by the API: what pages, providers and models are, as a whole per version; the newest holds.
+config_versions = Table(
+    "config_versions",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("author", _ID, nullable=False),
+    Column("reason", _TEXT, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("document", _TEXT, nullable=False),  # JSON
+)
+
+# Written by the API: each page, provider and model in the versions in which it changed; NULL: it was removed.
+config_entries = Table(
+    "config_entries",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # page, provider, model, relation
+    Column("name", _ID, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("document", _TEXT),  # JSON
+)
+
+# Written by the consumer: one section of an answer, as it went out.
+served_requests = Table(
+    "served_requests",
+    metadata,
+    Column("request_id", _ID, primary_key=True),
+    Column("section", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("served_at", BigInteger, nullable=False),
+    Column("page", _ID),
+    Column("provider", _ID, nullable=False),
+    Column("config_version", BigInteger, nullable=False),
+    Column("space", _ID),
+    Column("reader", _TEXT, nullable=False),  # JSON of nearfeed_core.ranking_inputs.ReaderInputs
+    Index("served_requests_by_reader", "user_id", "served_at"),
+    Index("served_requests_by_time", "served_at"),
+)
+
+# Written by the consumer: the posts of such a section.
+served_items = Table(
+    "served_items",
+    metadata,
+    Column("request_id", _ID, primary_key=True),
+    Column("section", _ID, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("item_id", _ID, nullable=False),
+    Column("source", _ID, nullable=False),
+    Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
+    Column("inputs", _TEXT, nullable=False),  # JSON of nearfeed_core.ranking_inputs.PostInputs
+    Index("served_items_by_item", "item_id"),
+)
+
+# Written by the bulk load: whatever an app knows beside posts and readers, by kind.
+vertices = Table(
+    "vertices",
+    metadata,
+    Column("kind", _LABEL, primary_key=True),
+    Column("vertex_id", _ID, primary_key=True),
+    Column("properties", _TEXT, nullable=False),  # JSON object
+)
+
+# Written by the bulk load: edges between ids, by label.
+edges = Table(
+    "edges",
+    metadata,
+    Column("label", _LABEL, primary_key=True),
+    Column("from_id", _ID, primary_key=True),
+    Column("to_id", _ID, primary_key=True),
+    Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
+    Column("properties", _TEXT),  # JSON object
+    Index("edges_by_score", "label", "from_id", "score"),
+)
+
+# Written by the pipeline's process: one row per run.
+pipeline_runs = Table(
+    "pipeline_runs",
+    metadata,
+    Column("run_id", _ID, primary_key=True),
+    Column("pipeline", _ID, nullable=False),
+    Column("state", String(16), nullable=False),  # running, done, failed
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("definition", _TEXT, nullable=False),  # JSON
+)
+
+# Written by the pipeline's process: the steps of a run.
+pipeline_steps = Table(
+    "pipeline_steps",
+    metadata,
+    Column("run_id", _ID, primary_key=True),
+    Column("step", _ID, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # waiting, running, done, skipped, failed
+    Column("fingerprint", String(64)),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("output", _TEXT),  # JSON of what later steps take from it
+    Column("error", _TEXT),
 )
 
 # Written by the importer: how far a file or a query (`file_hash` is what it is known by) has been taken in.

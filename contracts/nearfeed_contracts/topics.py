@@ -12,6 +12,7 @@ from nearfeed_contracts.events import (
     ItemVector,
     MembershipChanged,
     ReaderControlChanged,
+    Served,
     UserErased,
     encode,
 )
@@ -33,8 +34,11 @@ ITEM_VECTORS = Topic("item-vectors", compacted=True)
 INTERACTIONS = Topic("interactions", retention=READER_RETENTION)
 MEMBERSHIPS = Topic("memberships", retention=READER_RETENTION)
 READER_CONTROLS = Topic("reader-controls", retention=READER_RETENTION)
+SERVED = Topic("served", retention=READER_RETENTION)
 
-TOPICS = {topic.name: topic for topic in (ITEMS, ITEM_VECTORS, INTERACTIONS, MEMBERSHIPS, READER_CONTROLS)}
+TOPICS = {
+    topic.name: topic for topic in (ITEMS, ITEM_VECTORS, INTERACTIONS, MEMBERSHIPS, READER_CONTROLS, SERVED)
+}
 
 
 def record_of(event: Event) -> Record:
@@ -51,5 +55,7 @@ def record_of(event: Event) -> Record:
             return Record(MEMBERSHIPS.name, event.user_id, encode(event))
         case ReaderControlChanged():
             return Record(READER_CONTROLS.name, event.user_id, encode(event))
+        case Served():
+            return Record(SERVED.name, event.user_id, encode(event))
         case _:
             raise TypeError(f"no topic carries {type(event).__name__}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = {"torch", "dgl", "numba", "transformers"}
+HEAVY = {"torch", "dgl", "transformers"}
 SERVICES = ["embedder", "indexer", "recommender", "standalone"]
 
 

@@ -1,0 +1,17 @@
+"""Several rankings become one: the same code serves a provider and evaluates it."""
+
+from collections.abc import Mapping, Sequence
+
+
+def fused(
+    rankings: Mapping[str, Sequence[str]], weights: Mapping[str, float], k: float = 60.0
+) -> dict[str, float]:
+    """Scores by item, best first: the sum of weight / (k + rank) over the rankings that have it.
+
+    Ranks count from 1; ties go by item. Weighted reciprocal-rank fusion, Cormack et al., SIGIR 2009.
+    """
+    scores: dict[str, float] = {}
+    for name, ranking in rankings.items():
+        for rank, item in enumerate(ranking, start=1):
+            scores[item] = scores.get(item, 0.0) + weights[name] / (k + rank)
+    return dict(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))

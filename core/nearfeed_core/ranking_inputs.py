@@ -1,0 +1,57 @@
+"""What a ranker may know of a candidate, as it was when the candidate was served.
+
+Serving fills these in, the ledger keeps them, and training reads them back: features are a function of
+them alone (`nearfeed_core.ranking_features`), so that they are the same in both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ReaderInputs:
+    """A reader at the time of a request.
+
+    `served_at` is in microseconds since 1970, `readings` the number of counting readings (512 at most);
+    `communities`, `authors` and `tags` have the shares of the readings' weight (each sums to 1 at most).
+    """
+
+    served_at: int
+    readings: int = 0
+    communities: Mapping[str, float] = field(default_factory=dict)
+    authors: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "ReaderInputs":
+        return cls(**{name: body[name] for name in cls.__dataclass_fields__ if name in body})
+
+
+@dataclass(frozen=True)
+class PostInputs:
+    """A candidate at the time of a request.
+
+    `published_at` is in microseconds since 1970, `readers` the number of its readers in the window of what
+    is popular; `ranks` (from 1) and `scores` are those of each source that gave it.
+    """
+
+    item_id: str
+    community_id: str
+    author_id: str
+    published_at: int
+    tags: tuple[str, ...] = ()
+    readers: int = 0
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "PostInputs":
+        known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
+        return cls(**known | {"tags": tuple(known.get("tags", ()))})
