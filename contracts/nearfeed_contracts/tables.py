@@ -57,6 +57,7 @@ items = Table(
     Column("published_at", BigInteger, nullable=False),
     Index("items_by_community", "community_id", "published_at"),
     Index("items_by_time", "published_at"),
+    Index("items_by_author", "author_id", "published_at"),
 )
 
 # Written by the API.

@@ -14,7 +14,7 @@ class ReaderInputs:
     """A reader at the time of a request.
 
     `served_at` is in microseconds since 1970, `readings` the number of counting readings (512 at most);
-    `communities`, `authors` and `tags` have the shares of the readings' weight (each sums to 1 at most).
+    `communities`, `authors` and `tags` have the largest 20 shares of the readings' weight.
     """
 
     served_at: int

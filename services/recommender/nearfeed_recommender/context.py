@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_recommender.feed import FeedSources
 from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 
 
@@ -19,5 +19,5 @@ class ApiContext:
     engine: Engine
     log: EventLog
     store: VectorStore
-    feed: FeedSources
+    serving: Serving
     relay: Relay

@@ -80,6 +80,7 @@ def create_ledger() -> None:
     )
     create_index("served_items_by_item", "served_items", ["item_id"])
     create_index("interactions_by_time", "interactions", ["newest_at"])
+    create_index("items_by_author", "items", ["author_id", "published_at"])
 
 
 def create_graph() -> None:

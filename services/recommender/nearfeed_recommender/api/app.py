@@ -9,6 +9,7 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    page_routes,
     reader_routes,
 )
 from nearfeed_recommender.api.middleware import Observed
@@ -31,7 +32,7 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
-    for routes in (feed_routes, item_routes, event_routes, reader_routes):
+    for routes in (feed_routes, page_routes, item_routes, event_routes, reader_routes):
         app.include_router(routes.router, responses=_PROBLEMS)
     app.include_router(health_routes.router)
     install_problem_handlers(app)

@@ -18,7 +18,7 @@ from nearfeed_contracts.errors import (
     NearfeedError,
     NotFoundError,
 )
-from nearfeed_recommender.pages import ExpiredCursorError
+from nearfeed_recommender.rankings import ExpiredCursorError
 
 logger = structlog.get_logger(__name__)
 _RETRY_SECONDS = "1"

@@ -74,10 +74,14 @@ Model = Annotated[
 
 
 class SourceBase(Part):
-    """`limit` posts at most within `deadline_ms`; `weight` is what a fusion gives them."""
+    """`limit` posts at most, `weight` is what a fusion gives them.
+
+    After `deadline_ms` the answer goes out without it; where none is given, after what a vector server has
+    (NEARFEED_SEARCH_TIMEOUT_MS), and with an embedded store after five seconds.
+    """
 
     limit: Limit = 200
-    deadline_ms: Annotated[int, Field(ge=1, le=10_000)] = 200
+    deadline_ms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
 
 
@@ -123,7 +127,6 @@ class WalkSource(SourceBase):
     readings: Annotated[int, Field(ge=1, le=512)] = 50
     steps: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
     restart: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    half_life_days: Days = 30.0
     enough_posts: Annotated[int, Field(ge=1)] | None = None
     enough_visits: Annotated[int, Field(ge=1)] = 4
 

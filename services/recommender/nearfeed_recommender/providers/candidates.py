@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+SOURCE_MARK = "source:"
+
 
 class Mark(NamedTuple):
     """What one step made of a candidate: its rank (from 1) and its score after the step.

@@ -18,7 +18,7 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
-from nearfeed_recommender.consuming import erased_since
+from nearfeed_recommender.erasures import erased_since
 from nearfeed_recommender.memberships import put_memberships
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 
