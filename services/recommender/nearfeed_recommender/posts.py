@@ -46,8 +46,8 @@ class Post:
 class Audience:
     """What one reader may and wants to see now. `communities` None: all of them.
 
-    `history` has the reading of each post that they have met in some way; `own` lets them see what they
-    wrote.
+    `history` has the reading of each post that they have met in some way, `excluded` are those that they
+    have hidden, reported or rated low; `own` lets them see what they wrote.
     """
 
     user_id: str
@@ -55,6 +55,7 @@ class Audience:
     published_after: int | None
     seen: frozenset[str]
     controls: Controls
+    excluded: frozenset[str] = frozenset()
     history: Mapping[str, Reading] = field(default_factory=dict)
     own: bool = False
 
@@ -73,7 +74,7 @@ class Audience:
         return Filter(
             community_ids=self.communities,
             published_after=self.published_after,
-            exclude_item_ids=self.seen | self.controls.items,
+            exclude_item_ids=self.seen | self.excluded | self.controls.items,
             exclude_author_ids=self.controls.authors | (frozenset() if self.own else {self.user_id}),
         )
 
@@ -82,6 +83,7 @@ class Audience:
             (self.communities is None or facts.community_id in self.communities)
             and (self.published_after is None or facts.published_at >= self.published_after)
             and item_id not in self.seen
+            and item_id not in self.excluded
             and item_id not in self.controls.items
             and (self.own or facts.author_id != self.user_id)
             and facts.author_id not in self.controls.authors
@@ -103,7 +105,9 @@ def audience_of(
         communities = joined or wanted or None
     history = _history(connection, user_id)
     seen = frozenset(item for item, reading in history.items() if reading.is_seen())
-    return Audience(user_id, communities, published_after, seen, controls_of(connection, user_id), history)
+    excluded = frozenset(item for item, reading in history.items() if reading.is_excluded())
+    controls = controls_of(connection, user_id)
+    return Audience(user_id, communities, published_after, seen, controls, excluded, history)
 
 
 def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]) -> dict[str, Post]:

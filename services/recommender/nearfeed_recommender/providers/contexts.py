@@ -21,7 +21,7 @@ def unit_contexts(
 ) -> Mapping[str, Vector]:
     """Unit vectors (dim) of the first 500 candidates that have one in the model's space."""
     space = serving.models.space_of(model) or request.space
-    if space is None:
+    if space is None or not candidates:
         return {}
     with reading(serving.engine) as connection:
         found = contexts_of(

@@ -18,7 +18,7 @@ from nearfeed_recommender.providers.inputs import Inputs
 from nearfeed_recommender.providers.ranking import Ordered, order
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.providers.slate import apply_rules
+from nearfeed_recommender.providers.slate import NEW, apply_rules
 from nearfeed_recommender.reasons import kind_of
 
 logger = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ def rank_by(
     if not candidates and provider.fallback:
         other = rank_by(serving, request, config, provider.fallback, fetches, without)
         return replace(other, failures=failures | dict(other.failures))
-    kinds = {source: kind_of(spec) for source, spec in provider.sources.items()}
+    kinds = {NEW: NEW} | {source: kind_of(spec) for source, spec in provider.sources.items()}
     filters = tuple(rule for rule in provider.filters if isinstance(rule, str))
     return Ranked(name, candidates[: provider.depth], kinds, filters, failures, ordered.inputs)
 
@@ -84,8 +84,8 @@ def _slate(
     candidates: list[Candidate],
     facts: Mapping[str, Facts],
 ) -> list[Candidate]:
-    models = [rule.model for rule in provider.slate if isinstance(rule, NearDuplicates | Diversity)]
-    vectors = unit_contexts(serving, request, models[0], candidates) if models and candidates else {}
+    models = {rule.model for rule in provider.slate if isinstance(rule, NearDuplicates | Diversity)}
+    vectors = {model: unit_contexts(serving, request, model, candidates) for model in models}
     return apply_rules(provider.slate, candidates, facts, vectors, request.now)
 
 

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking, Ranking
 from nearfeed_recommender.models.rankers import Ranker
-from nearfeed_recommender.providers.candidates import Candidate, Facts
-from nearfeed_recommender.providers.formula import evaluate_formula
+from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score
+from nearfeed_recommender.providers.formula import evaluate_formula, variables_of
 from nearfeed_recommender.providers.inputs import Inputs, post_inputs, reader_inputs
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 
 STEP = "rank"
-FORMULA_NAMES = ("score", "freshness", "popularity", "affinity")
 _HOUR_MICROS = 3_600_000_000
 Values = NDArray[np.float64]
 
@@ -40,7 +39,7 @@ def order(
     match ranking:
         case FormulaRanking():
             values = _formula_values(serving, request, ranking, sources, candidates, facts)
-            return Ordered(_by_scores(candidates, evaluate_formula(ranking.formula, values)))
+            return Ordered(marked_by_score(STEP, candidates, list(evaluate_formula(ranking.formula, values))))
         case ModelRanking():
             return _by_model(serving, request, ranking, candidates, facts)
         case _:
@@ -58,17 +57,8 @@ def _by_model(
     scored, rest = candidates[: ranking.top], candidates[ranking.top :]
     reader = reader_inputs(serving, request)
     posts = post_inputs(serving, scored, facts)
-    ordered = _by_scores(scored, ranker.score(reader, posts).astype(np.float64))
+    ordered = marked_by_score(STEP, scored, list(ranker.score(reader, posts)))
     return Ordered([*ordered, *rest], Inputs(reader, {post.item_id: post for post in posts}))
-
-
-def _by_scores(candidates: list[Candidate], scores: Values) -> list[Candidate]:
-    """Best first; at equal scores in the order that was."""
-    places = np.argsort(-scores, kind="stable")
-    return [
-        candidates[place].marked(STEP, rank, float(scores[place]))
-        for rank, place in enumerate(places, start=1)
-    ]
 
 
 def _formula_values(
@@ -87,8 +77,11 @@ def _formula_values(
     """
     reader, posts = reader_inputs(serving, request), post_inputs(serving, candidates, facts)
     age = np.array([max(0, request.now - post.published_at) for post in posts], np.float64) / _HOUR_MICROS
-    named = {name: [post.scores.get(name, 0.0) for post in posts] for name in sources}
-    return {name: np.array(scores, np.float64) for name, scores in named.items()} | {
+    by_source = {
+        variable: np.array([post.scores.get(source, 0.0) for post in posts], np.float64)
+        for source, variable in variables_of(sources).items()
+    }
+    return by_source | {
         "score": np.array([candidate.score for candidate in candidates], np.float64),
         "freshness": np.exp2(-age / ranking.half_life_hours),
         "popularity": np.log1p(np.array([post.readers for post in posts], np.float64)),
