@@ -15,4 +15,5 @@ def fused(
         weight = weights[name]
         for rank, item in enumerate(ranking, start=1):
             scores[item] = scores.get(item, 0.0) + weight / (k + rank)
-    return dict(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))
+    best_first = sorted(sorted(scores), key=scores.__getitem__, reverse=True)
+    return {item: scores[item] for item in best_first}

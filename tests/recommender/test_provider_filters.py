@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from nearfeed_contracts.fields import from_micros
 from nearfeed_recommender.config.schema import DEFAULT_FILTERS, LanguageFilter, NamedFilter
 from nearfeed_recommender.memberships import Controls
-from nearfeed_recommender.posts import Audience, Post
+from nearfeed_recommender.posts import Audience, Post, audience_of
 from nearfeed_recommender.providers.candidates import Candidate, Facts
 from nearfeed_recommender.providers.filters import ALWAYS, keep
+from nearfeed_runtime.sql import reading
 
 ids, authors = st.sampled_from(["p1", "p2", "p3", "p4"]), st.sampled_from(["me", "ann", "bob"])
 communities, tags = st.sampled_from(["c1", "c2"]), st.sampled_from(["spoiler", "cats"])
@@ -101,3 +103,17 @@ def test_deleted_posts_and_those_that_the_reader_refused_never_pass() -> None:
 def test_languages(language: str | None, passes: bool) -> None:
     rule = LanguageFilter(language=("en", "de-at"))
     assert bool(keep([CANDIDATES[1]], {"p1": replace(POST, language=language)}, (rule,), EVERYBODY)) == passes
+
+
+def test_what_a_reader_has_hidden_or_rated_low_is_read_as_excluded(served: Any) -> None:
+    events = [
+        {"user_id": "me", "item_id": "p1", "kind": "read"},
+        {"user_id": "me", "item_id": "p2", "kind": "hide"},
+        {"user_id": "me", "item_id": "p3", "kind": "rating", "value": 1},
+    ]
+    assert served.client.post("/v1/events", json={"events": events}).status_code == 202
+    served.settle()
+    with reading(served.engine) as connection:
+        audience = audience_of(connection, "me", frozenset(), None)
+    assert audience.seen == {"p1", "p2", "p3"}
+    assert audience.excluded == {"p2", "p3"}

@@ -57,7 +57,7 @@ def filled(
     wait the first is served, and a post counts for all that it is new for. For an exposure that does not
     come about so, its best candidate is pinned to the last place of `within`, or further up where the
     slate ends before it, and the slate filled anew around it. Only where pins of two exposures
-    forbid each other at all places does the later one fail.
+    forbid each other at all places does one of them fail.
     """
     keys = Keys.of(count, limits)
     pins: dict[int, Pin] = {}
