@@ -44,7 +44,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Audience:
-    """What one reader may and wants to see now. `communities` None: all of them.
+    """What one reader may and wants to see now. `communities` None: all of them; so with `wanted`, their wish.
 
     `history` has the reading of each post that they have met in some way, `excluded` are those that they
     have hidden, reported or rated low; `own` lets them see what they wrote.
@@ -58,12 +58,13 @@ class Audience:
     excluded: frozenset[str] = frozenset()
     history: Mapping[str, Reading] = field(default_factory=dict)
     own: bool = False
+    wanted: frozenset[str] | None = None
 
     def relaxed(self, filters: Collection[object]) -> "Audience":
         """Without the filters membership, date, seen and own, as far as they are not among `filters`."""
         return replace(
             self,
-            communities=self.communities if "membership" in filters else None,
+            communities=self.communities if "membership" in filters else self.wanted,
             published_after=self.published_after if "date" in filters else None,
             seen=self.seen if "seen" in filters else frozenset(),
             own="own" not in filters,
@@ -107,7 +108,9 @@ def audience_of(
     seen = frozenset(item for item, reading in history.items() if reading.is_seen())
     excluded = frozenset(item for item, reading in history.items() if reading.is_excluded())
     controls = controls_of(connection, user_id)
-    return Audience(user_id, communities, published_after, seen, controls, excluded, history)
+    return Audience(
+        user_id, communities, published_after, seen, controls, excluded, history, wanted=wanted or None
+    )
 
 
 def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]) -> dict[str, Post]:
