@@ -3,8 +3,8 @@
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,10 @@ from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import app_topics, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.config.changing import Served
+from nearfeed_recommender.config.checks import default_config
+from nearfeed_recommender.config.live import LiveConfig
+from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
@@ -35,6 +39,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _UPKEEP_SECONDS = 1.0
+_CONFIG_SECONDS = 0.5
 _IN_PROCESS = ("milvus-lite:", "memory:")
 
 
@@ -92,6 +97,23 @@ def migrate_database(settings: RecommenderSettings) -> None:
     open_database(settings.database_url).dispose()
 
 
+@contextmanager
+def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operation]]:
+    """The operations without API, consumer, log and vector store, for a command."""
+    engine = open_database(settings.database_url)
+    try:
+        yield config_operations(_served(settings, engine))
+    finally:
+        engine.dispose()
+
+
+def _served(settings: RecommenderSettings, engine: Engine) -> Served:
+    """What is served, as it is now."""
+    live = LiveConfig(engine, default_config())
+    live.refresh()
+    return Served(engine, settings.runs_url, live)
+
+
 def _open_store(url: str) -> VectorStore:
     try:
         return open_store(url)
@@ -118,6 +140,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
         new_micros=int(settings.new_hours * 3_600_000_000),
     )
+    served = _served(settings, engine)
     mend = threading.Lock()
 
     def keep_up() -> int:
@@ -129,18 +152,19 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             consumer.close()
 
     return Recommender(
-        app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
+        app=create_app(ApiContext(settings, engine, log, store, feed, relay, served)),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("popularity", every(_POPULARITY_SECONDS, popularity.refresh)),
+            Loop("config", every(_CONFIG_SECONDS, served.live.refresh)),
         ],
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
         ],
         pumps=[relay.run_once, keep_up],
-        operations={},
+        operations=config_operations(served),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
