@@ -33,13 +33,17 @@ class Post:
 
 @dataclass(frozen=True)
 class Audience:
-    """What one reader may and wants to see now. `communities` None: all of them."""
+    """What one reader may and wants to see now. `communities` None: all of them.
+
+    `excluded` are those of the `seen` posts that they have hidden, reported or rated low.
+    """
 
     user_id: str
     communities: frozenset[str] | None
     published_after: int | None
     seen: frozenset[str]
     controls: Controls
+    excluded: frozenset[str] = frozenset()
 
     def filter(self) -> Filter:
         """The part of it that a search can apply."""
@@ -74,8 +78,8 @@ def audience_of(
         communities: frozenset[str] | None = joined & wanted
     else:
         communities = joined or wanted or None
-    seen = _seen_items(connection, user_id)
-    return Audience(user_id, communities, published_after, seen, controls_of(connection, user_id))
+    seen, excluded = _seen_and_excluded(connection, user_id)
+    return Audience(user_id, communities, published_after, seen, controls_of(connection, user_id), excluded)
 
 
 def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]) -> dict[str, Post]:
@@ -135,6 +139,8 @@ def _posts(connection: Connection, query: Select) -> Iterable[tuple[Post, int]]:
         yield post, row.published_at
 
 
-def _seen_items(connection: Connection, user_id: str) -> frozenset[str]:
+def _seen_and_excluded(connection: Connection, user_id: str) -> tuple[frozenset[str], frozenset[str]]:
     rows = connection.execute(select(interactions).where(interactions.c.user_id == user_id)).mappings()
-    return frozenset(row["item_id"] for row in rows if reading_of(row).is_seen())
+    readings = {row["item_id"]: reading_of(row) for row in rows}
+    seen = frozenset(item for item, reading in readings.items() if reading.is_seen())
+    return seen, frozenset(item for item, reading in readings.items() if reading.is_excluded())
