@@ -48,7 +48,18 @@ def nearfeed(
 def test_help_names_every_command(nearfeed: Call) -> None:
     status, told, _ = nearfeed("--help")
     assert status == 0
-    for name in ("demo", "serve", "import", "migrate", "train", "runs", "evaluate", "load", "spaces"):
+    for name in (
+        "demo",
+        "serve",
+        "import",
+        "migrate",
+        "train",
+        "runs",
+        "evaluate",
+        "load",
+        "spaces",
+        "config",
+    ):
         assert f"│ {name} " in told
 
 

@@ -3,8 +3,8 @@
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,10 @@ from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.config.changing import Served
+from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.live import LiveConfig
+from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.late_store import LateStore
@@ -102,6 +105,23 @@ def migrate_database(settings: RecommenderSettings) -> None:
     open_database(settings.database_url).dispose()
 
 
+@contextmanager
+def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operation]]:
+    """The operations without API, consumer, log and vector store, for a command."""
+    engine = open_database(settings.database_url)
+    try:
+        yield config_operations(_served(settings, engine))
+    finally:
+        engine.dispose()
+
+
+def _served(settings: RecommenderSettings, engine: Engine) -> Served:
+    """What is served, as it is now."""
+    live = LiveConfig(engine, default_config())
+    live.refresh()
+    return Served(engine, settings.runs_url, live)
+
+
 def _open_store(url: str) -> VectorStore:
     try:
         return open_store(url)
@@ -112,7 +132,8 @@ def _open_store(url: str) -> VectorStore:
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
-    serving = _serving(settings, engine, log, store, secret, pooling)
+    kept = _served(settings, engine)
+    serving = _serving(settings, engine, log, store, secret, pooling, kept.live)
     relay = Relay(engine, log)
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
@@ -131,7 +152,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             consumer.close()
 
     return Recommender(
-        app=create_app(ApiContext(settings, engine, log, store, serving, relay)),
+        app=create_app(ApiContext(settings, engine, log, store, serving, relay, kept)),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
@@ -148,7 +169,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(engine, settings.runs_url),
+        operations=config_operations(kept),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
@@ -161,8 +182,8 @@ def _serving(
     store: VectorStore,
     secret: bytes,
     pooling: Pooling,
+    config: LiveConfig,
 ) -> Serving:
-    config = LiveConfig(engine, default_config())
     search_seconds = _search_seconds(settings)
     return Serving(
         engine=engine,

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender.config.changing import Served
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
@@ -21,3 +22,4 @@ class ApiContext:
     store: VectorStore
     serving: Serving
     relay: Relay
+    served: Served

@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, delete, select
@@ -91,11 +91,13 @@ def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ra
     if page is None:
         raise ExpiredCursorError("cursor: its page is no longer kept; ask anew without a cursor.")
     body = orjson.loads(page)
-    body["entries"] = tuple(
-        Entry(*entry[:-1], tuple(Mark(*mark) for mark in entry[-1])) for entry in body["entries"]
-    )
+    body["entries"] = tuple(_entry(*entry) for entry in body["entries"])
     body |= {name: tuple(body[name]) for name in ("communities", "filters")}
     return Ranking(**body)
+
+
+def _entry(item_id: str, score: float, source: str, kind: str, marks: list[list[Any]]) -> Entry:
+    return Entry(item_id, score, source, kind, tuple(Mark(*mark) for mark in marks))
 
 
 def sign_cursor(secret: bytes, user_id: str, request_id: str, position: int) -> str:

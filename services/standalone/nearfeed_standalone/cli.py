@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_indexer import commands as indexing
+from nearfeed_recommender.config import commands as configuring
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.demo.commands import demo
@@ -46,6 +47,7 @@ def make_app() -> typer.Typer:
 
         _mount(app, embedding.make_app(_run))
     _mount(app, indexing.make_app(_run))
+    app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
     return app
 
 

@@ -5,6 +5,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from nearfeed_recommender.api import (
+    config_entry_routes,
+    config_routes,
     event_routes,
     feed_routes,
     health_routes,
@@ -32,7 +34,8 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
-    for routes in (feed_routes, page_routes, item_routes, event_routes, reader_routes):
+    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes)
+    for routes in (*data, config_routes, config_entry_routes):
         app.include_router(routes.router, responses=_PROBLEMS)
     app.include_router(health_routes.router)
     install_problem_handlers(app)

@@ -5,7 +5,7 @@ One document holds all of it, and holds as a whole or not at all (`nearfeed_reco
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, Language, Title
 
@@ -210,8 +210,15 @@ class LanguageFilter(Part):
     language: Annotated[tuple[Language, ...], Field(min_length=1, max_length=50)]
 
 
+def _form_of_filter(given: Any) -> str:
+    return "by language" if isinstance(given, dict | LanguageFilter) else "by name"
+
+
 NamedFilter = Literal["membership", "date", "seen", "own", "blocked", "hidden_topic"]
-Filter = NamedFilter | LanguageFilter
+Filter = Annotated[
+    Annotated[NamedFilter, Tag("by name")] | Annotated[LanguageFilter, Tag("by language")],
+    Discriminator(_form_of_filter),
+]
 DEFAULT_FILTERS: tuple[NamedFilter, ...] = (
     "membership",
     "date",
@@ -344,7 +351,15 @@ class LiveRelation(Part):
     model: Id
 
 
-Relation = StoredRelation | LiveRelation
+def _form_of_relation(given: Any) -> str:
+    stored = "edges" in given if isinstance(given, dict) else isinstance(given, StoredRelation)
+    return "stored edges" if stored else "live model"
+
+
+Relation = Annotated[
+    Annotated[StoredRelation, Tag("stored edges")] | Annotated[LiveRelation, Tag("live model")],
+    Discriminator(_form_of_relation),
+]
 
 
 class Config(Part):

@@ -27,7 +27,7 @@ def from_neighbours(
 
 def from_walk(serving: Serving, request: Request, source: WalkSource, audience: Audience) -> list[Hit]:
     """The posts that walks from the last readings visit most."""
-    graph: "WalkGraph" = serving.models.get(source.model)
+    graph: WalkGraph = serving.models.get(source.model)
     found = graph.recommend(
         request.readings[: source.readings],
         limit=source.limit * SPARE,
