@@ -36,17 +36,15 @@ def train_ranker(
     *,
     from_history: bool = False,
     until: int | None = None,
-    sources: Sequence[str] | None = None,
+    rule: ReplayRule | None = None,
 ) -> Stage[Manifest]:
     """Writes a run of kind ranker, of what was served, or `from_history` of past readings.
 
-    What is served or read at `until` (microseconds since 1970) and later is left out. `sources` are those
+    What is served or read at `until` (microseconds since 1970) and later is left out. `rule` is that
     of the replay. Raises UnknownRankerError, TooFewExamplesError and TooLittleDataError.
     """
     fit = fit_of(name)
-    rule = ReplayRule(seed=settings.seed)
-    if sources:
-        rule = ReplayRule(sources=tuple(sources), seed=settings.seed)
+    rule = rule or ReplayRule(seed=settings.seed)
     if from_history:
         groups = yield from _replayed(settings, engine, until, rule)
     else:
