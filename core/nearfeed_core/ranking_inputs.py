@@ -4,9 +4,11 @@ Serving fills these in, the ledger keeps them, and training reads them back: fea
 them alone (`nearfeed_core.ranking_features`), so that they are the same in both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+MOST_SHARES = 20
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,36 @@ class PostInputs:
     def from_json(cls, body: Mapping[str, Any]) -> "PostInputs":
         known = {name: body[name] for name in cls.__dataclass_fields__ if name in body}
         return cls(**known | {"tags": tuple(known.get("tags", ()))})
+
+
+class WeighedPost(NamedTuple):
+    """A counting reading: its weight, and what the post is."""
+
+    weight: float
+    community_id: str
+    author_id: str
+    tags: tuple[str, ...]
+
+
+def reader_inputs(served_at: int, history: Iterable[WeighedPost]) -> ReaderInputs:
+    """A reader by their newest 512 counting readings; a post's tags share its weight.
+
+    Of each kind the 20 largest shares are kept.
+    """
+    communities: dict[str, float] = {}
+    authors: dict[str, float] = {}
+    tags: dict[str, float] = {}
+    total, count = 0.0, 0
+    for weight, community_id, author_id, own_tags in history:
+        total, count = total + weight, count + 1
+        communities[community_id] = communities.get(community_id, 0.0) + weight
+        authors[author_id] = authors.get(author_id, 0.0) + weight
+        for tag in own_tags:
+            tags[tag] = tags.get(tag, 0.0) + weight / len(own_tags)
+    shares = (_largest(weights, total) for weights in (communities, authors, tags))
+    return ReaderInputs(served_at, count, *shares)
+
+
+def _largest(weights: Mapping[str, float], total: float) -> dict[str, float]:
+    ordered = sorted(weights.items(), key=lambda entry: (-entry[1], entry[0]))[:MOST_SHARES]
+    return {name: weight / total for name, weight in ordered if total > 0}

@@ -1,0 +1,45 @@
+"""ONNX files of runs in onnxruntime, one thread each: requests run beside each other."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from nearfeed_contracts.runs import BrokenRunError, Run
+
+
+def onnx_session(run: Run, file: str, *, inputs: Mapping[str, int]) -> Any:
+    """A session of a file that takes (n, width) for each input. Raises BrokenRunError."""
+    # onnxruntime takes a tenth of a second to import, and only a config that names such a model needs it.
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    with broken_onnx(run, file):
+        session = onnxruntime.InferenceSession(
+            run.read_bytes(file), options, providers=["CPUExecutionProvider"]
+        )
+    found = {given.name: given.shape[-1] for given in session.get_inputs()}
+    if found != dict(inputs):
+        raise BrokenRunError(f"{run.path(file)} takes the inputs {found}, not {dict(inputs)}.")
+    return session
+
+
+@contextmanager
+def broken_onnx(run: Run, file: str) -> Iterator[None]:
+    """Tells what onnxruntime finds wrong with a file as a BrokenRunError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    faults = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    try:
+        yield
+    except faults as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BrokenRunError(f"{run.path(file)} cannot be run as ONNX: {reason}.") from None

@@ -1,0 +1,157 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+from tests.embedder.taste import make_dataset
+
+from nearfeed_contracts.runs import open_run, run_url
+from nearfeed_core.ranking_inputs import reader_inputs
+from nearfeed_embedder.dataset import Dataset, profile
+from nearfeed_embedder.operations import metrics_table
+from nearfeed_embedder.rankers.catalogue import Catalogue, read_catalogue
+from nearfeed_embedder.rankers.examples import DAY_MICROS
+from nearfeed_embedder.rankers.replay import (
+    History,
+    ReplayRule,
+    Request,
+    replay,
+    replayed,
+    requests_between,
+    sampled,
+)
+from nearfeed_embedder.rankers.training import UnknownRankerError, train_ranker
+from nearfeed_embedder.settings import EmbedderSettings
+from nearfeed_embedder.stages import finish
+
+DAY = DAY_MICROS
+RULE = ReplayRule(sources=("popular", "item-knn", "latest"), requests=40, negatives=None)
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    return history_of(make_dataset(readers=30, posts=60, each=20))
+
+
+def test_groups_are_the_same_whatever_comes_after_the_moment_but_for_the_grades(history: History) -> None:
+    """What a reader, or anybody, did later changes no candidate and no input."""
+    readings = history.readings
+    requests = requests_between(readings, 50 * DAY, 60 * DAY, RULE, np.random.default_rng(0))
+    for request in requests[:5]:
+        before = history.dataset.before(request.served_at)
+        known = replace(request, past=rows_before(before, readings, request), targets=np.empty(0, np.intp))
+        (whole,) = replayed(history, 50 * DAY, [request], RULE)
+        (cut,) = replayed(history_of(before), 50 * DAY, [known], RULE)
+        assert whole.reader == cut.reader
+        assert whole.posts == cut.posts
+        assert not cut.grades.any()
+
+
+def test_a_group_has_the_inputs_of_its_moment(history: History) -> None:
+    readings = history.readings
+    requests = requests_between(readings, 50 * DAY, 60 * DAY, RULE, np.random.default_rng(0))
+    groups = list(replayed(history, 50 * DAY, requests, RULE))
+    assert len(groups) == len(requests) == 40
+    for request, group in zip(requests, groups, strict=True):
+        at, row = request.served_at, request.past[0]
+        own = (readings.reader == readings.reader[row]) & (readings.time < at)
+        assert sorted(request.past) == np.flatnonzero(own).tolist()
+        items, weights = profile(readings, request.past, history.dataset.half_life_days)
+        assert group.reader == reader_inputs(at, history.catalogue.weighed(items, weights))
+        read_before = {history.dataset.posts[item].item_id for item in readings.item[own]}
+        read_next = (readings.reader == readings.reader[row]) & (readings.time >= at)
+        read_next &= readings.time < at + 7 * DAY
+        targets = {history.dataset.posts[item].item_id for item in readings.item[read_next]}
+        for shown, grade in zip(group.posts, group.grades, strict=True):
+            assert shown.item_id not in read_before
+            assert shown.published_at <= at
+            assert (grade > 0) == (shown.item_id in targets)
+            number = int(shown.item_id[1:])
+            recent = (readings.item == number) & (readings.time < at) & (readings.time >= at - 30 * DAY)
+            assert shown.readers == recent.sum()
+            assert set(shown.ranks) <= set(RULE.sources)
+
+
+def test_ranks_are_those_of_the_sources(history: History) -> None:
+    readings = history.readings
+    requests = requests_between(readings, 50 * DAY, 60 * DAY, RULE, np.random.default_rng(1))
+    for group in replayed(history, 50 * DAY, requests[:5], RULE):
+        newest = sorted(
+            (shown for shown in group.posts if "latest" in shown.ranks), key=lambda shown: shown.ranks["latest"]
+        )
+        times = [shown.published_at for shown in newest]
+        assert times == sorted(times, reverse=True)
+        popular = sorted(
+            (shown for shown in group.posts if "popular" in shown.ranks),
+            key=lambda shown: shown.ranks["popular"],
+        )
+        counts = [shown.readers for shown in popular]
+        assert counts == sorted(counts, reverse=True)
+
+
+def test_sampling_keeps_all_that_was_read_and_the_order(history: History) -> None:
+    rng = np.random.default_rng(0)
+    requests = requests_between(history.readings, 50 * DAY, 60 * DAY, RULE, rng)
+    for group in replayed(history, 50 * DAY, requests[:10], RULE):
+        few = sampled(group, replace(RULE, negatives=5), rng)
+        assert (few.grades > 0).sum() == (group.grades > 0).sum()
+        assert (few.grades == 0).sum() == 5
+        places = [group.posts.index(shown) for shown in few.posts]
+        assert places == sorted(places)
+        assert np.array_equal(few.grades, group.grades[places])
+
+
+def test_readings_of_others_may_be_known_up_to_a_cut_alone(history: History) -> None:
+    rng = np.random.default_rng(0)
+    requests = requests_between(history.readings, 50 * DAY, 60 * DAY, RULE, rng, known_until=50 * DAY)
+    readings = history.readings
+    (group,) = replayed(history, 50 * DAY, requests[-1:], RULE)
+    for shown in group.posts:
+        number = int(shown.item_id[1:])
+        recent = (readings.item == number) & (readings.time < 50 * DAY) & (readings.time >= 20 * DAY)
+        assert shown.readers == recent.sum()
+
+
+def test_a_replay_with_als_gives_groups_that_tell_something(history: History) -> None:
+    rule = ReplayRule(sources=("popular", "als"), requests=10, negatives=10)
+    groups = finish(replay(history, rule))
+    assert any(group.tells for group in groups)
+    assert all((group.grades == 0).sum() <= 10 for group in groups)
+
+
+@pytest.mark.parametrize("name", ["lambdamart", "deepfm"])
+def test_one_call_trains_a_ranker_from_history(name: str, filled: Engine, tmp_path) -> None:
+    settings = EmbedderSettings(data_dir=tmp_path, device="cpu")
+    rule = replace(RULE, requests=60, negatives=20)
+    manifest = finish(train_ranker(settings, filled, name, from_history=True, until=95 * DAY, rule=rule))
+    run = open_run(run_url(settings.runs_url, manifest.space))
+    assert run.manifest.kind == "ranker"
+    assert run.manifest.model == name
+    assert run.manifest.data.last is not None
+    assert run.manifest.data.last.timestamp() < 95 * 86_400
+    metrics = run.manifest.metrics
+    assert set(metrics["models"]) == {name, "order as served", "popularity"}
+    assert metrics["models"][name]["auc"]["mean"] > 0.5
+    metrics_table(name, metrics)
+
+
+def test_an_unknown_ranker_is_told(filled: Engine, tmp_path) -> None:
+    with pytest.raises(UnknownRankerError, match="no ranker; there are lambdamart"):
+        finish(train_ranker(EmbedderSettings(data_dir=tmp_path), filled, "gbdt"))
+
+
+def test_a_catalogue_is_read_from_sql(filled: Engine) -> None:
+    dataset = make_dataset()
+    catalogue = read_catalogue(filled, dataset)
+    assert set(catalogue.authors) == {"author"}
+    assert set(catalogue.published.tolist()) == {DAY}
+
+
+def history_of(dataset: Dataset) -> History:
+    number = len(dataset.posts)
+    published = np.arange(number, dtype=np.int64) * DAY
+    return History(dataset, Catalogue(dataset.posts, [f"a{row % 5}" for row in range(number)], published))
+
+
+def rows_before(before: Dataset, readings, request: Request) -> np.ndarray:
+    return np.flatnonzero(before.readings.reader == readings.reader[request.past[0]])
