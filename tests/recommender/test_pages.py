@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from prometheus_client import REGISTRY
@@ -54,13 +55,14 @@ def write_run(served: Any, name: str, kind: str, rows: dict[str, list[str]]) -> 
     items = [item for listed in rows.values() for item in listed]
     ranks = np.array([rank for listed in rows.values() for rank, _ in enumerate(listed, start=1)], np.int64)
     write = write_neighbours if kind == "neighbours" else write_lists
-    write(url, [RankedBatch(owners, items, ranks, (1 / ranks).astype(np.float32))])
+    batch = RankedBatch(pa.array(owners), pa.array(items), ranks, (1 / ranks).astype(np.float32))
+    write(url, [batch])
     write_manifest(url, Manifest(space=name, kind=kind, model=name, created_at=datetime.now(UTC)))  # type: ignore[arg-type]
 
 
 def apply(served: Any, document: str) -> None:
-    body = {"document": yaml.safe_load(document), "author": "tester", "reason": "a test"}
-    answer = served.client.put("/v1/admin/config", json=body)
+    statement = {"author": "tester", "reason": "a test"}
+    answer = served.client.put("/v1/admin/config", params=statement, json=yaml.safe_load(document))
     assert answer.status_code == 200, answer.text
     serving = served.client.app.state.context.serving
     serving.config.refresh()

@@ -44,7 +44,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Audience:
-    """What one reader may and wants to see now. `communities` None: all of them; so with `wanted`, their wish.
+    """What one reader may and wants to see now. `communities` None: all of them; `wanted` is their own wish.
 
     `history` has the reading of each post that they have met in some way, `excluded` are those that they
     have hidden, reported or rated low; `own` lets them see what they wrote.

@@ -122,8 +122,8 @@ def read_cursor(secret: bytes, user_id: str, cursor: str) -> tuple[str, int]:
 
 
 def _encode(ranking: Ranking) -> str:
-    body = {**vars(ranking), "failures": dict(ranking.failures), "entries": ranking.entries}
-    return orjson.dumps(body).decode()
+    body = {**vars(ranking), "failures": dict(ranking.failures)}
+    return orjson.dumps(body, default=tuple).decode()
 
 
 def _signature(secret: bytes, user_id: str, payload: str) -> bytes:
