@@ -124,7 +124,7 @@ def test_all_baselines_are_compared_on_what_sql_holds(
     assert any(sentence.startswith("Masked: what a reader is described by") for sentence in said(steps))
     models = [
         "popularity", "recent-popularity", "item-knn", "item-knn:shrinkage=0", "item-knn-bm25",
-        "als", "ease", "text",
+        "als", "ease", "text", "random-walk",
     ]  # fmt: skip
     *metrics, _, gains, slices = tables(steps)
     for table in metrics:

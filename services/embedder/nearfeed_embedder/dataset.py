@@ -1,6 +1,6 @@
 """What models are trained on: posts, and readings with the weights that are served."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +57,16 @@ class Readings:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Posts in the order of their ids, their versions (n), and readings of them."""
+    """Posts in the order of their ids, their versions (n), and readings of them.
+
+    `reader_ids` names the readers by their numbers; it is empty where the data came without SQL.
+    """
 
     posts: list[Post]
     versions: NDArray[np.int64]
     readings: Readings
     half_life_days: float
+    reader_ids: list[str] = field(default_factory=list)
 
     def before(self, time: int) -> "Dataset":
         """With the readings before a time, in microseconds since 1970."""

@@ -51,9 +51,9 @@ def write_run(runs_url: str, dataset: Dataset, outcome: Outcome) -> Manifest:
         raise
 
 
-def free_name(runs_url: str, now: datetime) -> str:
+def free_name(runs_url: str, now: datetime, model: str = MODEL) -> str:
     """A name that no run has: the model and the time."""
-    name = first = f"{MODEL}-{now:%Y%m%d-%H%M%S}"
+    name = first = f"{model}-{now:%Y%m%d-%H%M%S}"
     fs, root = url_to_fs(runs_url)
     count = 1
     while fs.exists(f"{root}/{name}"):
@@ -69,15 +69,16 @@ def _manifest(space: str, now: datetime, dataset: Dataset, outcome: Outcome) -> 
         dim=outcome.parts.vectors.shape[1],
         blocks=outcome.blocks,
         created_at=now,
-        data=_window(dataset),
+        data=window_of(dataset),
         rows={"vectors": len(outcome.parts.graph)},
         metrics=dict(outcome.metrics),
-        libraries=_versions(_LIBRARIES),
+        libraries=versions_of(_LIBRARIES),
         configuration=dict(outcome.configuration),
     )
 
 
-def _window(dataset: Dataset) -> DataWindow:
+def window_of(dataset: Dataset) -> DataWindow:
+    """What of the data a model that learns from all of it has seen."""
     readings = dataset.readings
     return DataWindow(
         first=from_micros(int(readings.time.min())),
@@ -88,7 +89,8 @@ def _window(dataset: Dataset) -> DataWindow:
     )
 
 
-def _versions(names: Sequence[str]) -> dict[str, str]:
+def versions_of(names: Sequence[str]) -> dict[str, str]:
+    """The versions of those distributions that are installed."""
     found = {}
     for name in names:
         try:

@@ -14,6 +14,7 @@ from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.ease import ease
 from nearfeed_embedder.baselines.item_knn import item_knn, item_knn_bm25
 from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
+from nearfeed_embedder.baselines.random_walk import random_walk
 from nearfeed_embedder.baselines.text import text
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
@@ -25,6 +26,7 @@ BASELINES: dict[str, Callable[..., Scorer]] = {
     "item-knn-bm25": item_knn_bm25,
     "als": als,
     "ease": ease,
+    "random-walk": random_walk,
     "text": text,
 }
 DEFAULT = (
@@ -36,6 +38,7 @@ DEFAULT = (
     "als",
     "ease",
     "text",
+    "random-walk",
 )
 _LACKING = {
     "times": "times of readings, which given lists do not have",
