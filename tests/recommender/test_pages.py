@@ -25,11 +25,11 @@ models:
 providers:
   personal:
     sources:
-      vectors: {type: vectors, model: vectors, weight: 2, deadline_ms: 400}
-      similar: {type: similar, model: vectors, deadline_ms: 400}
-      near: {type: neighbours, model: near, deadline_ms: 400}
-      popular: {type: popular, deadline_ms: 400}
-      latest: {type: latest, deadline_ms: 400}
+      vectors: {type: vectors, model: vectors, weight: 2, deadline_ms: 1000}
+      similar: {type: similar, model: vectors, deadline_ms: 1000}
+      near: {type: neighbours, model: near, deadline_ms: 1000}
+      popular: {type: popular, deadline_ms: 1000}
+      latest: {type: latest, deadline_ms: 1000}
   chosen:
     sources:
       chosen: {type: lists, model: chosen}
@@ -37,7 +37,7 @@ providers:
     blend: {type: interleave}
   fresh:
     sources:
-      latest: {type: latest, deadline_ms: 400}
+      latest: {type: latest, deadline_ms: 1000}
     rank: {type: formula, formula: "freshness + 2 * affinity"}
     slate: [{rule: at_most, of: community, n: 1, window: 2}]
 pages:
@@ -182,7 +182,7 @@ def test_without_one_source_the_others_answer_and_it_is_marked(
     assert section["degraded"]
     assert list(section["failures"]) == [names.get(kind, kind)]
     told = section["failures"][names.get(kind, kind)]
-    assert ("400 ms" in told) if how == "slow" else ("inner" not in told)
+    assert ("1000 ms" in told) if how == "slow" else ("inner" not in told)
     feed = home.client.get("/v1/feed", params={"user_id": "u"}).json()
     assert (feed["degraded"], len(feed["items"])) == (True, 18)
 
