@@ -42,7 +42,8 @@ def check_document(document: Document, *more: Check) -> Config:
     except ValidationError as error:
         found += shape_faults(error.errors(include_url=False))
         config, unread = _readable(document.body)
-    for check in (partial(reference_faults, unread=unread), formula_faults, *more):
+    checks: list[Check] = [partial(reference_faults, unread=unread), formula_faults, *more]
+    for check in checks:
         found += check(config)
     if found:
         faults = [Fault(path_of(loc), text, document.line_of(loc)) for loc, text in found]
