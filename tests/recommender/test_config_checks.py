@@ -177,6 +177,21 @@ CASES: dict[str, tuple[str, str, str, int, str]] = {
         10,
         "this provider has no source 'old'; sources: near, new",
     ),
+    "a formula over what is not there": (
+        "rank: {type: none}",
+        "rank: {type: formula, formula: near + nwe}",
+        "providers.personal.rank.formula",
+        10,
+        "The formula has nwe, which is not known; known are affinity, freshness, near, new, popularity, "
+        "score",
+    ),
+    "what is no formula": (
+        "rank: {type: none}",
+        "rank: {type: formula, formula: score +}",
+        "providers.personal.rank.formula",
+        10,
+        "'score +' is no formula: invalid syntax",
+    ),
     "a circle of one": (
         "rank: {type: none}",
         "fallback: personal",

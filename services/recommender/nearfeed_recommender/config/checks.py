@@ -1,7 +1,7 @@
 """A document is read as a whole: each of its faults is told, or none is there and it may hold."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nearfeed_recommender.config.documents import Document, yaml_document
 from nearfeed_recommender.config.faults import ConfigError, Fault, Found, path_of
+from nearfeed_recommender.config.formulas import formula_faults
 from nearfeed_recommender.config.references import reference_faults
 from nearfeed_recommender.config.schema import Config, Model, Page, Provider, Relation
 from nearfeed_recommender.config.shape import shape_faults
@@ -41,8 +42,8 @@ def check_document(document: Document, *more: Check) -> Config:
     except ValidationError as error:
         found += shape_faults(error.errors(include_url=False))
         config, unread = _readable(document.body)
-    found += reference_faults(config, unread)
-    for check in more:
+    checks: list[Check] = [partial(reference_faults, unread=unread), formula_faults, *more]
+    for check in checks:
         found += check(config)
     if found:
         faults = [Fault(path_of(loc), text, document.line_of(loc)) for loc, text in found]
