@@ -25,7 +25,13 @@ from nearfeed_embedder.linear.fold_in import whitened
 from nearfeed_embedder.operations import retrain_run, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
-from nearfeed_embedder.trainers.item_to_item import batches_of, best_of_rows, ease_lists, knn_lists
+from nearfeed_embedder.trainers.item_to_item import (
+    batches_of,
+    best_of_rows,
+    ease_lists,
+    knn_lists,
+    lists_of,
+)
 from nearfeed_embedder.trainers.options import UnknownOptionError, UnknownRecipeError
 from nearfeed_embedder.trainers.table import TRAINERS, UnknownTrainerError
 from nearfeed_runtime.operations import Listed, Progress, Said
