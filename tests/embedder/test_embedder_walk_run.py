@@ -54,7 +54,7 @@ def test_nothing_is_left_where_it_fails(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(walk_run, "write_manifest", fail)
+    monkeypatch.setattr(walk_run, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         write_walk_run(tmp_path.as_uri(), community())
     assert not list(tmp_path.iterdir())

@@ -13,9 +13,9 @@ from nearfeed_recommender.memberships import Controls
 from nearfeed_recommender.posts import Audience, audience_of
 from nearfeed_recommender.providers.candidates import Candidate, Facts
 from nearfeed_recommender.providers.filters import keep
+from nearfeed_runtime.sql import reading
 
 ALWAYS = ("blocked", "hidden_topic")
-from nearfeed_runtime.sql import reading
 
 ids, authors = st.sampled_from(["p1", "p2", "p3", "p4"]), st.sampled_from(["me", "ann", "bob"])
 communities, tags = st.sampled_from(["c1", "c2"]), st.sampled_from(["spoiler", "cats"])

@@ -1,22 +1,29 @@
 """Writes the graph of who read what as a run that random walks go over."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from fsspec.core import url_to_fs
 
-from nearfeed_contracts.runs import GRAPH, Manifest, run_url, write_manifest
+from nearfeed_contracts.runs import GRAPH, Manifest
 from nearfeed_core.pixie.building import build
 from nearfeed_core.pixie.files import Head, save
 from nearfeed_core.pixie.ids import hashes_of
 from nearfeed_embedder.dataset import Dataset, TooLittleDataError
-from nearfeed_embedder.run import free_name, versions_of, window_of
+from nearfeed_embedder.run_folder import new_run
 
 MODEL = "random-walk"
-_LIBRARIES = ("nearfeed", "numba", "numpy")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def write_walk_run(runs_url: str, dataset: Dataset) -> Manifest:
+def write_walk_run(
+    runs_url: str,
+    dataset: Dataset,
+    *,
+    metrics: Mapping[str, Any] = _NOTHING,
+    configuration: Mapping[str, Any] = _NOTHING,
+) -> Manifest:
     """Writes a new run folder of kind `graph`; where that fails, none is left.
 
     An edge is a reading that counts. Raises TooLittleDataError where there is none, and TooManyEdgesError.
@@ -25,17 +32,16 @@ def write_walk_run(runs_url: str, dataset: Dataset) -> Manifest:
         raise TooLittleDataError(
             "There are no readings to walk on: import interactions first (nearfeed import)."
         )
-    now = datetime.now(UTC)
-    space = free_name(runs_url, now, MODEL)
-    url = run_url(runs_url, space)
-    fs, root = url_to_fs(url)
-    try:
-        head = _save_graph(f"{url}/{GRAPH.rpartition('/')[0]}", dataset)
-        return write_manifest(url, _manifest(space, now, dataset, head))
-    except BaseException:
-        if fs.exists(root):
-            fs.rm(root, recursive=True)
-        raise
+    with new_run(runs_url, MODEL) as run:
+        head = _save_graph(f"{run.url}/{GRAPH.rpartition('/')[0]}", dataset)
+        return run.seal(
+            dataset,
+            ["numba", "numpy"],
+            kind="graph",
+            rows={"posts": head.posts, "readers": head.readers, "edges": head.edges},
+            metrics=dict(metrics),
+            configuration=dict(configuration),
+        )
 
 
 def _save_graph(url: str, dataset: Dataset) -> Head:
@@ -47,16 +53,3 @@ def _save_graph(url: str, dataset: Dataset) -> Head:
         hashes_of(dataset.reader_ids),
     )
     return save(graph, url)
-
-
-def _manifest(space: str, now: datetime, dataset: Dataset, head: Head) -> Manifest:
-    return Manifest(
-        space=space,
-        kind="graph",
-        model=MODEL,
-        created_at=now,
-        data=window_of(dataset),
-        rows={"posts": head.posts, "readers": head.readers, "edges": head.edges},
-        libraries=versions_of(_LIBRARIES),
-        configuration={"model": MODEL, "half_life_days": dataset.half_life_days},
-    )

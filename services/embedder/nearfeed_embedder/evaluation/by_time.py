@@ -36,6 +36,13 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
     )
 
 
+def read_matrix(dataset: Dataset) -> "csr_matrix":
+    """1 for every reading (readers, items)."""
+    readings = dataset.readings
+    shape = (int(readings.reader.max(initial=-1)) + 1, len(dataset.posts))
+    return matrix_of(readings.reader, readings.item, shape)
+
+
 def history_of(
     readings: Readings, held_out: Sequence[HeldOut], shape: tuple[int, int], half_life: float
 ) -> "csr_matrix":

@@ -17,7 +17,8 @@ from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
 from nearfeed_embedder.baselines.random_walk import random_walk
 from nearfeed_embedder.baselines.text import text
 from nearfeed_embedder.evaluation.split import Scorer, Split
-from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
+from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors_of_some
+from nearfeed_embedder.named import name_and_settings
 
 BASELINES: dict[str, Callable[..., Scorer]] = {
     "popularity": popularity,
@@ -82,11 +83,11 @@ class Baseline:
 
 def baseline_of(asked: str) -> Baseline | None:
     """The baseline of a name with settings, None where it is another name. Raises UnknownModelError."""
-    name, _, settings = asked.partition(":")
+    name, settings = name_and_settings(asked)
     if name not in BASELINES:
         return None
     make = BASELINES[name]
-    given = dict(_setting(make, name, part) for part in settings.split(",") if part)
+    given = dict(_setting(make, name, key, value) for key, value in settings)
     return Baseline(asked, make, given)
 
 
@@ -129,12 +130,8 @@ def scorer_of_run(run: Run, split: Split) -> tuple[Scorer, int]:
         kept = places >= 0
         vectors[places[kept]], contexts[places[kept]] = batch.vectors[kept], batch.contexts[kept]
         there[places[kept]] = True
-    history = split.history.multiply(there[None, :].astype(np.float32)).tocsr()
-    history.eliminate_zeros()
-    score = by_vectors(vectors, contexts, run.manifest.blocks, history)
-    return lambda readers: np.where(there, score(readers), np.float32(-np.inf)), int(
-        (split.candidates & ~there).sum()
-    )
+    scorer = by_vectors_of_some(vectors, contexts, run.manifest.blocks, split.history, there)
+    return scorer, int((split.candidates & ~there).sum())
 
 
 def _check_not_leaky(run: Run, split: Split) -> None:
@@ -155,8 +152,7 @@ def _needed(make: Callable[..., Scorer]) -> list[str]:
     ]
 
 
-def _setting(make: Callable[..., Scorer], name: str, part: str) -> tuple[str, Any]:
-    key, _, value = part.partition("=")
+def _setting(make: Callable[..., Scorer], name: str, key: str, value: str) -> tuple[str, Any]:
     defaults = {
         key: p.default
         for key, p in inspect.signature(make).parameters.items()
