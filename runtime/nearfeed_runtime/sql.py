@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, func, select, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -15,6 +15,7 @@ _ROWS_PER_STATEMENT = 500
 _BYTES_PER_STATEMENT = 4_000_000  # MySQL refuses a statement above max_allowed_packet, 16 MiB or more
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 30 * 86_400
 # Deadlock, lock wait timeout, server shutting down, connection killed.
 _PASSING_ERRORS = (1213, 1205, 1053, 1927)
 T = TypeVar("T")
@@ -57,10 +58,11 @@ def is_passing(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def sole_worker(engine: Engine, work: str) -> Iterator[bool]:
+def sole_worker(engine: Engine, work: str, *, for_hours: bool = False) -> Iterator[bool]:
     """Whether this is the only process that does `work` now; it stays so within the block.
 
-    SQLite serves one process, so there it is always so.
+    SQLite serves one process, so there it is always so. With `for_hours` the server does not take the
+    connection, and with it the lock, for one that was forgotten.
     """
     if engine.dialect.name == "sqlite":
         yield True
@@ -68,6 +70,8 @@ def sole_worker(engine: Engine, work: str) -> Iterator[bool]:
     # Names of locks hold for the whole server and have 64 characters at most.
     name = func.sha1(func.concat(f"nearfeed {work} ", func.database()))
     with engine.connect() as connection:
+        if for_hours:
+            connection.execute(text(f"SET SESSION wait_timeout = {_LONGEST_WAIT_SECONDS}"))
         alone = bool(connection.scalar(select(func.get_lock(name, 0))))
         try:
             yield alone

@@ -1,4 +1,4 @@
-"""The embedder's process as a child that ends with the demo, also when that is killed."""
+"""The embedder's process as a child that ends with its parent, also when that is killed."""
 
 import ctypes
 import signal
@@ -10,7 +10,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Otherwise it would train on beside the child of the next demo. Linux alone can do this."""
+    """Otherwise it would train on beside the child of the next call. Linux alone can do this."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
