@@ -22,6 +22,7 @@ from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.graphql.sources import default_sources
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
@@ -129,7 +130,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             consumer.close()
 
     return Recommender(
-        app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
+        app=create_app(ApiContext(settings, engine, log, store, feed, relay, default_sources(feed))),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),

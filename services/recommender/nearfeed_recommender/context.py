@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.settings import RecommenderSettings
 
@@ -21,3 +22,4 @@ class ApiContext:
     store: VectorStore
     feed: FeedSources
     relay: Relay
+    graph: GraphSources
