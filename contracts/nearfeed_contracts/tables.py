@@ -75,6 +75,7 @@ memberships = Table(
     Column("user_id", _ID, primary_key=True),
     Column("community_id", _ID, primary_key=True),
     Column("joined_at", BigInteger, nullable=False),
+    Index("memberships_by_community", "community_id", "joined_at"),
 )
 
 # Written by the API.
@@ -284,6 +285,7 @@ edges = Table(
     Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
     Column("properties", _TEXT),  # JSON object
     Index("edges_by_score", "label", "from_id", "score"),
+    sqlite_with_rowid=False,  # one tree less to write
 )
 
 # Written by the pipeline's process: one row per run.

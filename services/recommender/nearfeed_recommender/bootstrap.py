@@ -25,6 +25,7 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.models.registry import Registry
@@ -152,7 +153,9 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             consumer.close()
 
     return Recommender(
-        app=create_app(ApiContext(settings, engine, log, store, serving, relay, kept)),
+        app=create_app(
+            ApiContext(settings, engine, log, store, serving, relay, kept, graph_sources(serving))
+        ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),

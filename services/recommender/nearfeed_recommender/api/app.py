@@ -17,6 +17,7 @@ from nearfeed_recommender.api import (
 from nearfeed_recommender.api.middleware import Observed
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.graphql import routes as graphql_routes
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -34,7 +35,7 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
-    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes)
+    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
     for routes in (*data, config_routes, config_entry_routes):
         app.include_router(routes.router, responses=_PROBLEMS)
     app.include_router(health_routes.router)

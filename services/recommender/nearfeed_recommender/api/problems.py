@@ -23,7 +23,7 @@ from nearfeed_recommender.rankings import ExpiredCursorError
 
 logger = structlog.get_logger(__name__)
 _RETRY_SECONDS = "1"
-_SCOPES_OF_FIELDS = {"body", "query", "path", "header", "one", "many"}
+_TAGS_OF_SHAPES = {"one", "many"}
 _STATUS: dict[type[NearfeedError], HTTPStatus] = {
     ExpiredCursorError: HTTPStatus.GONE,
     NotFoundError: HTTPStatus.NOT_FOUND,
@@ -120,8 +120,8 @@ def _unexpected(_: Request, error: Exception) -> JSONResponse:
 
 
 def _field(fault: dict[str, Any]) -> str:
-    path = [str(part) for part in fault["loc"]]
-    while path and path[0] in _SCOPES_OF_FIELDS:
+    path = [str(part) for part in fault["loc"][1:]]
+    while path and path[0] in _TAGS_OF_SHAPES:
         path.pop(0)
     if fault["type"] == "json_invalid":
         return "body"
