@@ -13,7 +13,9 @@ from sqlalchemy import Engine, select
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.runs import Block, Manifest, list_runs, run_url, write_manifest, write_vectors
 from nearfeed_contracts.tables import active_space_name
+from nearfeed_runtime.operations import Progress, Said
 from nearfeed_runtime.settings import Settings
+from nearfeed_standalone import flow
 from nearfeed_standalone.demo.films import films_of, load_ratings
 from nearfeed_standalone.pipeline import state
 from nearfeed_standalone.pipeline.context import Context, StepError
@@ -101,3 +103,16 @@ def test_from_files_to_a_space_and_what_is_done_again(data_dir: Path, engine: En
     assert active(engine) == "taste-2"
     (*_, refused) = state.all_runs(engine)
     assert (refused.state, refused.passed) == ("failed", 3)
+
+
+def test_services_elsewhere_are_waited_for(
+    data_dir: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "_PATIENCE_SECONDS", 0.3)
+    arguments = {"kind": "items", "path": str(data_dir.parent / "items.parquet")}
+    *_, told = make_runner(data_dir, services_elsewhere=True)("import", arguments)
+    assert isinstance(told, Said)
+    assert "events are still to be taken in; other processes go on with them" in told.text
+    *_, told = make_runner(data_dir)("import", arguments)
+    assert isinstance(told, Progress)
+    assert told.done == told.total
