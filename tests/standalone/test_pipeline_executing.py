@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,7 @@ from nearfeed_standalone.pipeline.definition import STEPS, TAKES_FROM, Pipeline
 from nearfeed_standalone.pipeline.executing import Execution, new_run_id, run_one_step, run_pipeline
 from nearfeed_standalone.pipeline.listing import list_runs, show_run
 from nearfeed_standalone.pipeline.owning import PipelineRunningError, sole_pipeline
+from servers import fresh_database
 
 numbers = count()
 
@@ -63,11 +64,13 @@ def whole_pipeline(name: str) -> Pipeline:
     )
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('pipeline')}/nearfeed.db")
-    yield engine
-    engine.dispose()
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("mariadb", marks=pytest.mark.server)])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    sqlite = nullcontext(f"sqlite:///{tmp_path_factory.mktemp('pipeline')}/nearfeed.db")
+    with sqlite if request.param == "sqlite" else fresh_database() as url:
+        engine = open_database(url)
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture
@@ -245,8 +248,12 @@ run_pipeline(execution(engine, whole_pipeline("killed"), world, flow=flow))
 
 def test_a_run_that_was_killed(engine: Engine) -> None:
     tests = Path(__file__).parent
+    url = engine.url.render_as_string(hide_password=False)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(engine.url), str(tests)], env=os.environ, check=False, timeout=60
+        [sys.executable, "-c", KILLED, url, str(tests)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests.parents[1])])},
+        check=False,
+        timeout=60,
     )
     assert killed.returncode == -9
     (listed,) = list_runs(engine)

@@ -1,4 +1,4 @@
-"""What must hold of the DAG. Runs in Airflow's environment; its arguments are the pipeline's steps in order."""
+"""What must hold of the DAG. Runs in Airflow's environment; the arguments are the steps of a pipeline."""
 
 import subprocess
 import sys

@@ -27,7 +27,6 @@ Elsewhere = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Skip nothing, whatever has not changed.")]
 StepName = typer.Argument(metavar="STEP", help=f"One of {', '.join(STEPS)}.", show_default=False)
-
 RunName = typer.Option(
     "--run",
     metavar="RUN",

@@ -38,7 +38,7 @@ def is_ready(context: Context, output: Json) -> bool:
         row = connection.execute(query).one_or_none()
     if row is None or row.state != READY:
         return False
-    return digest_of_run(Manifest.model_validate_json(row.manifest)) == output["digest"]
+    return bool(digest_of_run(Manifest.model_validate_json(row.manifest)) == output["digest"])
 
 
 def is_served(context: Context, output: Json) -> bool:

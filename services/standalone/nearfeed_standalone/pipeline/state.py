@@ -101,12 +101,13 @@ def steps_of(engine: Engine, run_id: str) -> Sequence[Row[Any]]:
 
 
 def all_runs(engine: Engine) -> Sequence[Row[Any]]:
-    """The rows of all runs, oldest first, each with how many of its steps have passed, and of how many."""
+    """All runs, oldest first, each with how many of its steps have passed, and of how many."""
+    columns = (_runs.run_id, _runs.pipeline, _runs.state, _runs.started_at, _runs.ended_at)
     passed = func.sum(case((_steps.state.in_(PASSED), 1), else_=0))
     query = (
-        select(pipeline_runs, passed.label("passed"), func.count(_steps.step).label("steps"))
+        select(*columns, passed.label("passed"), func.count(_steps.step).label("steps"))
         .join_from(pipeline_runs, pipeline_steps, _steps.run_id == _runs.run_id)
-        .group_by(*pipeline_runs.c)
+        .group_by(*columns)
         .order_by(_runs.started_at, _runs.run_id)
     )
     with reading(engine) as connection:
