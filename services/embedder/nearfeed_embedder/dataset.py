@@ -1,6 +1,7 @@
 """What models are trained on: posts, and readings with the weights that are served."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class Dataset:
     versions: NDArray[np.int64]
     readings: Readings
     half_life_days: float
-    reader_ids: list[str] = field(default_factory=list)
+    reader_ids: Sequence[str] = ()
 
     def before(self, time: int) -> "Dataset":
         """With the readings before a time, in microseconds since 1970."""

@@ -33,6 +33,7 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
         times=before.time,
         cut=by_time.cut,
         texts=[post.text for post in dataset.posts],
+        reader_ids=dataset.reader_ids,
     )
 
 

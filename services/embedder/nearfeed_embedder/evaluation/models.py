@@ -5,11 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from nearfeed_contracts.errors import NearfeedError, NotFoundError
-from nearfeed_contracts.fields import from_micros, to_micros
-from nearfeed_contracts.runs import Run, open_run, run_url
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.ease import ease
 from nearfeed_embedder.baselines.item_knn import item_knn, item_knn_bm25
@@ -17,7 +13,7 @@ from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
 from nearfeed_embedder.baselines.random_walk import random_walk
 from nearfeed_embedder.baselines.text import text
 from nearfeed_embedder.evaluation.split import Scorer, Split
-from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors_of_some
+from nearfeed_embedder.evaluation.vectors import Vectors
 from nearfeed_embedder.named import name_and_settings
 
 BASELINES: dict[str, Callable[..., Scorer]] = {
@@ -54,10 +50,6 @@ class UnknownModelError(NearfeedError):
 
 class UnfitModelError(NearfeedError):
     """A model that cannot be made of these data."""
-
-
-class LeakyRunError(NearfeedError):
-    """A run that has learned from what it would be asked to find."""
 
 
 @dataclass(frozen=True)
@@ -100,48 +92,6 @@ def inputs_of(split: Split, text_vectors: Vectors | None) -> dict[str, Any]:
         "cut": split.cut,
         "text_vectors": text_vectors,
     }
-
-
-def open_model(runs_url: str, asked: str) -> Run:
-    """The run of a name in the store, or of a folder or URL. Raises UnknownModelError, BrokenRunError."""
-    try:
-        run = open_run(asked if "/" in asked else run_url(runs_url, asked))
-    except NotFoundError:
-        raise UnknownModelError(
-            f"{asked} is neither a run in {runs_url}, nor a run's folder, nor one of the baselines "
-            f"{', '.join(BASELINES)}."
-        ) from None
-    if run.manifest.kind != "vectors":
-        raise UnknownModelError(f"{asked} is a run of kind {run.manifest.kind}: only vectors are evaluated.")
-    return run
-
-
-def scorer_of_run(run: Run, split: Split) -> tuple[Scorer, int]:
-    """Scores of a run, and how many of the split's candidates it has no vector for; those score -inf.
-
-    Raises LeakyRunError where its data go on after the cut.
-    """
-    _check_not_leaky(run, split)
-    column = {item_id: number for number, item_id in enumerate(split.item_ids)}
-    vectors = np.zeros((split.n_items, run.manifest.dim), np.float32)
-    contexts, there = np.zeros_like(vectors), np.zeros(split.n_items, np.bool_)
-    for batch in run.vector_batches():
-        places = np.array([column.get(item_id, -1) for item_id in batch.item_ids], np.intp)
-        kept = places >= 0
-        vectors[places[kept]], contexts[places[kept]] = batch.vectors[kept], batch.contexts[kept]
-        there[places[kept]] = True
-    scorer = by_vectors_of_some(vectors, contexts, run.manifest.blocks, split.history, there)
-    return scorer, int((split.candidates & ~there).sum())
-
-
-def _check_not_leaky(run: Run, split: Split) -> None:
-    last = run.manifest.data.last
-    if split.cut is not None and last is not None and to_micros(last) >= split.cut:
-        raise LeakyRunError(
-            f"Run {run.manifest.space} has learned from readings up to {last:%Y-%m-%d %H:%M} UTC, after "
-            "the cut: it has seen what it would be asked to find. Train on what lies before the cut alone: "
-            f"nearfeed train --until {from_micros(split.cut).isoformat()}"
-        )
 
 
 def _needed(make: Callable[..., Scorer]) -> list[str]:
