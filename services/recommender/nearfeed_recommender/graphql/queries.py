@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, func, literal, or_, select, union_all
+from sqlalchemy import Connection, Row, Select, false, func, literal, or_, select, union_all
 
 from nearfeed_contracts.events import Kind
 from nearfeed_contracts.tables import communities, interactions, items, memberships, vertices
@@ -74,7 +74,7 @@ def readings_of_readers(
 
     def query(key: OfReader) -> Select[Any]:
         newest = interactions.c.newest_at
-        wanted = newest.is_not(None) if key.kinds is None else or_(*map(_has, key.kinds))
+        wanted = newest.is_not(None) if key.kinds is None else or_(false(), *map(_has, key.kinds))
         return (
             _live_readings()
             .where(interactions.c.user_id == key.user_id, wanted)
