@@ -10,7 +10,7 @@ from core.pixie_graphs import random_edges
 from nearfeed_contracts.runs import BrokenRunError
 from nearfeed_core.pixie.building import Stored, TooManyEdgesError, build
 from nearfeed_core.pixie.files import load, save
-from nearfeed_core.pixie.ids import Index, Registry, hashes_of, index_of
+from nearfeed_core.pixie.ids import Index, Registry, hashes_of, index_of, name_of
 from nearfeed_core.pixie.live import LiveGraph
 from nearfeed_core.pixie.requests import Rule, best_of, walk_from
 
@@ -22,11 +22,6 @@ def stored(seed: int = 0) -> Stored:
     return build(*random_edges(seed), POSTS, hashes_of(READERS))
 
 
-def name_of(graph: Stored, post: int) -> str:
-    starts = graph.names.starts
-    return graph.names.text[starts[post] : starts[post + 1]].tobytes().decode()
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_a_built_graph_has_the_edges_between_its_ids(seed: int) -> None:
@@ -34,14 +29,14 @@ def test_a_built_graph_has_the_edges_between_its_ids(seed: int) -> None:
     graph = stored(seed)
     reader_of = dict(zip(graph.readers.numbers.tolist(), graph.readers.hashes.tolist(), strict=True))
     found = {
-        (name_of(graph, post), reader_of[reader])
+        (name_of(graph.names, post), reader_of[reader])
         for post in range(graph.forth.nodes)
         for reader in graph.forth.targets[graph.forth.starts[post] : graph.forth.starts[post + 1]].tolist()
     }
     hashes = hashes_of(READERS).tolist()
     assert found == {(POSTS[post], hashes[reader]) for post, reader in zip(posts, readers, strict=True)}
     assert (np.diff(np.diff(graph.forth.starts.astype(int))) <= 0).all()
-    assert Registry(graph.posts).find(hashes_of([name_of(graph, 3), "unknown"])).tolist() == [3, -1]
+    assert Registry(graph.posts).find(hashes_of([name_of(graph.names, 3), "unknown"])).tolist() == [3, -1]
 
 
 def test_a_graph_mapped_from_files_is_that_in_memory(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ def names_of(ids: Sequence[str]) -> Names:
     return Names(np.frombuffer(b"".join(encoded), np.uint8), starts)
 
 
+def name_of(names: Names, number: int) -> str:
+    """The id of a node."""
+    return names.text[names.starts[number] : names.starts[number + 1]].tobytes().decode()
+
+
 class Registry:
     """The nodes of one kind: those of an index, then those that were met later, in the order of meeting.
 

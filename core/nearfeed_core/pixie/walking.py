@@ -9,20 +9,45 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from nearfeed_core.pixie.csr import SIDE, late_slot, slot_of
+from nearfeed_core.pixie.csr import SIDE, slot_of
 from nearfeed_core.splitmix import STEP, compiled, mixed
 
 _ONE, _32 = np.uint64(1), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@compiled(
-    types.void(SIDE, types.uint64[::1], types.uint64, types.uint64[::1], types.uint64[:, ::1], types.int64)
+_WALKERS = types.void(
+    SIDE, types.uint64[::1], types.uint64, types.uint64[::1], types.uint64[:, ::1], types.int64
 )
+
+
+@compiled(_WALKERS)
+def _choose_late(graph: Any, random: Any, shift: Any, at: Any, spans: Any, width: Any) -> None:
+    """The second half of `_go` where there are later edges."""
+    keys, late_spans, late, targets = graph.keys, graph.spans, graph.late, graph.targets
+    mask = np.uint64(len(keys) - 1)
+    for walker in range(width):
+        key = at[walker] + _ONE
+        slot = slot_of(key, mask)
+        while keys[slot] != 0 and keys[slot] != key:
+            slot = (slot + _ONE) & mask
+        spans[walker, 2] = slot
+    for walker in range(width):
+        first, slot = spans[walker, 0], spans[walker, 2]
+        degree = spans[walker, 1] - first
+        begin, end = np.uint64(late_spans[slot, 0]), np.uint64(late_spans[slot, 1])
+        chosen = (((random[walker] >> shift) & _LOW) * (degree + end - begin)) >> _32
+        if chosen < degree:
+            at[walker] = targets[first + chosen]
+        else:
+            at[walker] = late[begin + chosen - degree]
+
+
+@compiled(_WALKERS)
 def _go(graph: Any, random: Any, shift: Any, at: Any, spans: Any, width: Any) -> None:
     """Takes the first `width` walkers along one edge each, by 32 bits of their random numbers.
 
-    `spans` (walkers, 2) is room for where the edges of each lie.
+    `spans` (walkers, 3) is room for where the edges of each lie, and the slot of its later ones.
     """
     nodes = np.uint64(len(graph.starts) - 1)
     for walker in range(width):
@@ -33,22 +58,13 @@ def _go(graph: Any, random: Any, shift: Any, at: Any, spans: Any, width: Any) ->
         else:
             spans[walker, 0] = 0
             spans[walker, 1] = 0
-    if len(graph.late) == 0:
-        for walker in range(width):
-            first = spans[walker, 0]
-            degree = spans[walker, 1] - first
-            at[walker] = graph.targets[first + ((((random[walker] >> shift) & _LOW) * degree) >> _32)]
+    if len(graph.late) > 0:
+        _choose_late(graph, random, shift, at, spans, width)
         return
     for walker in range(width):
         first = spans[walker, 0]
         degree = spans[walker, 1] - first
-        slot = late_slot(graph.keys, at[walker])
-        late, end = np.uint64(graph.spans[slot, 0]), np.uint64(graph.spans[slot, 1])
-        chosen = (((random[walker] >> shift) & _LOW) * (degree + end - late)) >> _32
-        if chosen < degree:
-            at[walker] = graph.targets[first + chosen]
-        else:
-            at[walker] = graph.late[late + chosen - degree]
+        at[walker] = graph.targets[first + ((((random[walker] >> shift) & _LOW) * degree) >> _32)]
 
 
 @compiled(
@@ -123,7 +139,7 @@ def walk(
     first = mixed(seed) + query * np.uint64(walkers)
     state = np.array([mixed(first + np.uint64(walker)) for walker in range(walkers)], np.uint64)
     at = np.full(walkers, query, np.uint64)
-    random, spans = np.empty(walkers, np.uint64), np.empty((walkers, 2), np.uint64)
+    random, spans = np.empty(walkers, np.uint64), np.empty((walkers, 3), np.uint64)
     taken, found, enough = 0, 0, 0
     while taken < steps and enough < enough_posts:
         width = min(walkers, steps - taken)

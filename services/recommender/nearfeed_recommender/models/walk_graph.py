@@ -9,7 +9,7 @@ import numpy as np
 
 from nearfeed_contracts.vector_store import Hit
 from nearfeed_core.pixie.building import Stored
-from nearfeed_core.pixie.ids import Registry, hashes_of
+from nearfeed_core.pixie.ids import Registry, hashes_of, name_of
 from nearfeed_core.pixie.live import LiveGraph
 from nearfeed_core.pixie.requests import Rule, best_of, walk_from
 
@@ -95,7 +95,5 @@ class WalkGraph:
         return list(weights), np.array(list(weights.values()), np.float64)
 
     def _name(self, post: int) -> str:
-        starts = self._names.starts
-        if post >= len(starts) - 1:
-            return self._later_names[post - len(starts) + 1]
-        return self._names.text[starts[post] : starts[post + 1]].tobytes().decode()
+        known = len(self._names.starts) - 1
+        return name_of(self._names, post) if post < known else self._later_names[post - known]
