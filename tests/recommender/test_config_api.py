@@ -45,7 +45,7 @@ def test_what_is_read_can_be_written(world: Any, document: dict[str, Any]) -> No
     assert (found["author"], found["reason"], found["document"]) == ("Ann", "a test", document)
     assert world.client.get(f"{URL}/versions/1").json() == found
     assert world.service.operations["config.show"](version=1)
-    assert world.client.app.state.context.served.live.current.version == 1
+    assert world.client.app.state.context.configuration.live.current.version == 1
 
 
 def test_history_and_the_way_back(world: Any, document: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ def test_a_key_needs_the_scope_admin(world: Any) -> None:
 def test_a_change_made_by_another_process_is_served_after_a_look(world: Any) -> None:
     other = bootstrap(world.settings, engine=world.engine, log=world.log, store=world.store)
     world.client.put("/v1/admin/pages/p", params=SAID, json=PAGE)
-    live = other.app.state.context.served.live
+    live = other.app.state.context.configuration.live
     assert "p" not in live.current.config.pages
     live.refresh()
     assert "p" in live.current.config.pages

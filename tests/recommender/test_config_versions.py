@@ -15,7 +15,13 @@ from nearfeed_backends.opening import open_database
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.tables import config_entries, config_versions
 from nearfeed_recommender.config import versions
-from nearfeed_recommender.config.changing import Served, apply_document, delete_entry, put_entry, roll_back
+from nearfeed_recommender.config.changing import (
+    ConfigStore,
+    apply_document,
+    delete_entry,
+    put_entry,
+    roll_back,
+)
 from nearfeed_recommender.config.checks import default_config, parse_config
 from nearfeed_recommender.config.documents import Document
 from nearfeed_recommender.config.entries import Entry, changes_between
@@ -47,8 +53,8 @@ def engine(tmp_path: Path, database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def served(engine: Engine, tmp_path: Path) -> Served:
-    return Served(engine, f"file://{tmp_path}/runs", LiveConfig(engine, default_config()))
+def served(engine: Engine, tmp_path: Path) -> ConfigStore:
+    return ConfigStore(engine, f"file://{tmp_path}/runs", LiveConfig(engine, default_config()))
 
 
 def forget(engine: Engine) -> None:
@@ -72,7 +78,7 @@ def with_limit(limit: int) -> Document:
     return Document(changed(document_of(default_config()), limit=limit))
 
 
-def shown(served: Served, version: int | None = None) -> str:
+def shown(served: ConfigStore, version: int | None = None) -> str:
     (step,) = config_operations(served)["config.show"](version=version)
     assert isinstance(step, Said)
     return step.text
@@ -136,7 +142,7 @@ def test_changes_are_those_of_a_plain_comparison(old: dict[str, Any], new: dict[
     assert changes_between(new, dict(reversed(new.items()))) == ()
 
 
-def test_what_is_shown_can_be_applied_and_changes_nothing(served: Served) -> None:
+def test_what_is_shown_can_be_applied_and_changes_nothing(served: ConfigStore) -> None:
     apply = config_operations(served)["config.apply"]
     for version in range(3):
         steps = list(apply(text=shown(served), author="Ann", reason="again"))
@@ -144,7 +150,7 @@ def test_what_is_shown_can_be_applied_and_changes_nothing(served: Served) -> Non
         apply_document(served, with_limit(version + 1), ANN)
 
 
-def test_back_and_back_again(served: Served) -> None:
+def test_back_and_back_again(served: ConfigStore) -> None:
     apply_document(served, with_limit(7), ANN)
     assert roll_back(served, 0, Statement(author="Bob", reason="too few")).version == 2
     assert newest(served.engine).document == document_of(default_config())
@@ -156,7 +162,7 @@ def test_back_and_back_again(served: Served) -> None:
         roll_back(served, 9, ANN)
 
 
-def test_a_refused_document_changes_nothing(served: Served) -> None:
+def test_a_refused_document_changes_nothing(served: ConfigStore) -> None:
     apply_document(served, with_limit(7), ANN)
     before = newest(served.engine)
     bad = with_limit(8)
@@ -171,7 +177,7 @@ def test_a_refused_document_changes_nothing(served: Served) -> None:
         assert connection.scalar(select(func.max(config_entries.c.version))) == 1
 
 
-def test_a_version_may_be_made_a_condition(served: Served) -> None:
+def test_a_version_may_be_made_a_condition(served: ConfigStore) -> None:
     apply_document(served, with_limit(1), ANN, 0)
     with pytest.raises(StaleVersionError, match="and not 0"):
         apply_document(served, with_limit(2), ANN, 0)
@@ -200,7 +206,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def test_of_two_at_once_both_hold_one_after_the_other(served: Served) -> None:
+def test_of_two_at_once_both_hold_one_after_the_other(served: ConfigStore) -> None:
     calls = [lambda n=n: apply_document(served, with_limit(n + 1), ANN) for n in range(4)]
     results = at_once(*calls)
     assert sorted(result.version for result in results) == [1, 2, 3, 4]
@@ -208,13 +214,13 @@ def test_of_two_at_once_both_hold_one_after_the_other(served: Served) -> None:
     assert newest(served.engine).document == with_limit(last + 1).body
 
 
-def test_of_two_on_the_same_version_one_is_refused(served: Served) -> None:
+def test_of_two_on_the_same_version_one_is_refused(served: ConfigStore) -> None:
     results = at_once(*[lambda n=n: apply_document(served, with_limit(n + 1), ANN, 0) for n in range(2)])
     assert {type(result) for result in results} == {Applied, StaleVersionError}
     assert newest(served.engine).version == 1
 
 
-def test_of_two_entries_at_once_none_is_lost(served: Served) -> None:
+def test_of_two_entries_at_once_none_is_lost(served: ConfigStore) -> None:
     page = {"sections": [{"name": "s", "title": "S", "provider": "latest"}]}
     entries = [Entry("page", f"p{number}") for number in range(4)]
     results = at_once(*[lambda e=entry: put_entry(served, e, Document(page), ANN) for entry in entries])
@@ -223,7 +229,7 @@ def test_of_two_entries_at_once_none_is_lost(served: Served) -> None:
 
 
 def test_a_number_that_another_has_just_taken_is_no_fault(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    served: ConfigStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     former = newest(served.engine)
     apply_document(served, with_limit(1), ANN)
@@ -236,7 +242,7 @@ def test_a_number_that_another_has_just_taken_is_no_fault(
 
 
 def test_a_commit_whose_answer_was_lost_is_told_as_it_was(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    served: ConfigStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def twice(engine: Engine, work: Callable[[Connection], Any]) -> Any:
         for _ in range(2):
@@ -253,7 +259,7 @@ def test_a_commit_whose_answer_was_lost_is_told_as_it_was(
     assert newest(served.engine).version == 3
 
 
-def test_every_process_sees_a_change_when_it_looks(served: Served, engine: Engine) -> None:
+def test_every_process_sees_a_change_when_it_looks(served: ConfigStore, engine: Engine) -> None:
     others = [LiveConfig(engine, default_config()) for _ in range(2)]
     assert [other.refresh() for other in others] == [False, False]
     apply_document(served, with_limit(3), ANN)
@@ -266,7 +272,7 @@ def test_every_process_sees_a_change_when_it_looks(served: Served, engine: Engin
 
 @pytest.mark.parametrize("document", ['{"feed": "p", "dreams": {}}', "{", "[]", "null"])
 def test_a_version_of_a_newer_release_leaves_what_is_served(
-    served: Served, engine: Engine, document: str
+    served: ConfigStore, engine: Engine, document: str
 ) -> None:
     apply_document(served, with_limit(3), ANN)
     held = served.live.current
@@ -288,7 +294,7 @@ def test_a_version_of_a_newer_release_leaves_what_is_served(
     assert served.live.current.version == 3
 
 
-def test_a_database_that_was_set_back_is_followed(served: Served, engine: Engine) -> None:
+def test_a_database_that_was_set_back_is_followed(served: ConfigStore, engine: Engine) -> None:
     apply_document(served, with_limit(3), ANN)
     forget(engine)
     assert served.live.refresh()

@@ -19,7 +19,7 @@ from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
-from nearfeed_recommender.config.changing import Served
+from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
@@ -111,16 +111,16 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield config_operations(_served(settings, engine))
+        yield config_operations(_config_store(settings, engine))
     finally:
         engine.dispose()
 
 
-def _served(settings: RecommenderSettings, engine: Engine) -> Served:
+def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
     """What is served, as it is now."""
     live = LiveConfig(engine, default_config())
     live.refresh()
-    return Served(engine, settings.runs_url, live)
+    return ConfigStore(engine, settings.runs_url, live)
 
 
 def _open_store(url: str) -> VectorStore:
@@ -133,8 +133,8 @@ def _open_store(url: str) -> VectorStore:
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
-    kept = _served(settings, engine)
-    serving = _serving(settings, engine, log, store, secret, pooling, kept.live)
+    configuration = _config_store(settings, engine)
+    serving = _serving(settings, engine, log, store, secret, pooling, configuration.live)
     relay = Relay(engine, log)
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
@@ -154,7 +154,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
 
     return Recommender(
         app=create_app(
-            ApiContext(settings, engine, log, store, serving, relay, kept, graph_sources(serving))
+            ApiContext(settings, engine, log, store, serving, relay, configuration, graph_sources(serving))
         ),
         consumers=list(consumers.values()),
         api_loops=[
@@ -172,7 +172,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(kept),
+        operations=config_operations(configuration),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )

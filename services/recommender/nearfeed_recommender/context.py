@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_recommender.config.changing import Served
+from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.providers.serving import Serving
@@ -23,5 +23,5 @@ class ApiContext:
     store: VectorStore
     serving: Serving
     relay: Relay
-    served: Served
+    configuration: ConfigStore
     graph: GraphSources

@@ -86,7 +86,7 @@ def _put_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
 
         It makes a new version of the whole, which is checked as a whole.
         """
-        applied = put_entry(context.served, Entry(kind, name), document, statement, expected)
+        applied = put_entry(context.configuration, Entry(kind, name), document, statement, expected)
         return applied_out(response, applied)
 
     return put
@@ -97,7 +97,7 @@ def _delete_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
         context: Context, response: Response, name: Name, statement: Stated, expected: Expected
     ) -> AppliedOut:
         """Refused while another entry names it."""
-        applied = delete_entry(context.served, Entry(kind, name), statement, expected)
+        applied = delete_entry(context.configuration, Entry(kind, name), statement, expected)
         return applied_out(response, applied)
 
     return delete

@@ -69,7 +69,7 @@ def put_config(
 
     It holds whole or not at all, in every process within two seconds.
     """
-    return applied_out(response, apply_document(context.served, document, statement, expected))
+    return applied_out(response, apply_document(context.configuration, document, statement, expected))
 
 
 @router.get("/history", summary="Versions, newest first")
@@ -98,4 +98,4 @@ def get_version(context: Context, version: Version) -> DocumentOut:
 def post_rollback(context: Context, response: Response, wanted: RollbackIn, expected: Expected) -> AppliedOut:
     """Its document becomes a new version, checked as any other."""
     statement = Statement(author=wanted.author, reason=wanted.reason)
-    return applied_out(response, roll_back(context.served, wanted.version, statement, expected))
+    return applied_out(response, roll_back(context.configuration, wanted.version, statement, expected))

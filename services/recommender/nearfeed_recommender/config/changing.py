@@ -26,7 +26,7 @@ _ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Served:
+class ConfigStore:
     """Where what is served is kept: SQL has the versions, the run store and SQL what they name."""
 
     engine: Engine
@@ -39,24 +39,24 @@ class Served:
 
 
 def apply_document(
-    served: Served, document: Document, statement: Statement, expected: int | None = None
+    store: ConfigStore, document: Document, statement: Statement, expected: int | None = None
 ) -> Applied:
     """Makes a document hold, whole or not at all. Raises ConfigError and StaleVersionError."""
-    applied = store_version(served.engine, served.check(document), statement, expected=expected)
-    served.live.refresh()
+    applied = store_version(store.engine, store.check(document), statement, expected=expected)
+    store.live.refresh()
     return applied
 
 
-def roll_back(served: Served, version: int, statement: Statement, expected: int | None = None) -> Applied:
+def roll_back(store: ConfigStore, version: int, statement: Statement, expected: int | None = None) -> Applied:
     """Applies the document of a former version anew. Raises NotFoundError, and as `apply_document` does."""
-    with reading(served.engine) as connection:
+    with reading(store.engine) as connection:
         former = version_of(connection, version)
     document = Document(former.document, name=f"version {version}")
-    return apply_document(served, document, statement, expected)
+    return apply_document(store, document, statement, expected)
 
 
 def put_entry(
-    served: Served, entry: Entry, given: Document, statement: Statement, expected: int | None = None
+    store: ConfigStore, entry: Entry, given: Document, statement: Statement, expected: int | None = None
 ) -> Applied:
     """Sets one entry of the version that holds. Raises as `apply_document` does."""
 
@@ -64,24 +64,26 @@ def put_entry(
         at = (section_of(entry.kind), entry.name)
         return replace(given, body=with_entry(present, entry, given.body), at=at)
 
-    return _edit(served, edited, statement, expected)
+    return _edit(store, edited, statement, expected)
 
 
-def delete_entry(served: Served, entry: Entry, statement: Statement, expected: int | None = None) -> Applied:
+def delete_entry(
+    store: ConfigStore, entry: Entry, statement: Statement, expected: int | None = None
+) -> Applied:
     """Removes one entry of the version that holds. Raises NotFoundError, and as `apply_document` does."""
-    return _edit(served, lambda present: Document(without_entry(present, entry)), statement, expected)
+    return _edit(store, lambda present: Document(without_entry(present, entry)), statement, expected)
 
 
 def _edit(
-    served: Served, edited: Callable[[Body], Document], statement: Statement, expected: int | None
+    store: ConfigStore, edited: Callable[[Body], Document], statement: Statement, expected: int | None
 ) -> Applied:
     """Edits the version that holds; one that another has made meanwhile is edited anew."""
     for _ in range(_ATTEMPTS):
-        with reading(served.engine) as connection:
+        with reading(store.engine) as connection:
             present = newest_version(connection)
         on = present.version if expected is None else expected
         try:
-            return apply_document(served, edited(present.document), statement, on)
+            return apply_document(store, edited(present.document), statement, on)
         except StaleVersionError:
             if expected is not None:
                 raise

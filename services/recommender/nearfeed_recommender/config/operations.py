@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import from_micros
-from nearfeed_recommender.config.changing import Served, apply_document, roll_back
+from nearfeed_recommender.config.changing import ConfigStore, apply_document, roll_back
 from nearfeed_recommender.config.documents import yaml_document, yaml_of
 from nearfeed_recommender.config.entries import Body, Change, changes_between
 from nearfeed_recommender.config.schema import document_of
@@ -30,22 +30,22 @@ class StatementError(NearfeedError):
     """An author or a reason that cannot be one."""
 
 
-def config_operations(served: Served) -> dict[str, Operation]:
+def config_operations(store: ConfigStore) -> dict[str, Operation]:
     """The operations by their names in the table of a process."""
     return {
-        "config.check": partial(check, served),
-        "config.apply": partial(apply, served),
-        "config.diff": partial(diff, served),
-        "config.history": partial(list_history, served),
-        "config.show": partial(show_version, served),
-        "config.rollback": partial(rollback, served),
+        "config.check": partial(check, store),
+        "config.apply": partial(apply, store),
+        "config.diff": partial(diff, store),
+        "config.history": partial(list_history, store),
+        "config.show": partial(show_version, store),
+        "config.rollback": partial(rollback, store),
     }
 
 
-def check(served: Served, text: str, name: str = "") -> Iterator[Step]:
+def check(store: ConfigStore, text: str, name: str = "") -> Iterator[Step]:
     """Tells what applying a YAML text would change. Raises ConfigError with all its faults."""
-    document = document_of(served.check(yaml_document(text, name)))
-    with reading(served.engine) as connection:
+    document = document_of(store.check(yaml_document(text, name)))
+    with reading(store.engine) as connection:
         present = newest_version(connection)
     changes = changes_between(present.document, document)
     yield from _listed(changes)
@@ -54,24 +54,28 @@ def check(served: Served, text: str, name: str = "") -> Iterator[Step]:
 
 
 def apply(
-    served: Served, text: str, author: str, reason: str, name: str = "", expected: int | None = None
+    store: ConfigStore, text: str, author: str, reason: str, name: str = "", expected: int | None = None
 ) -> Iterator[Step]:
     """Makes a YAML text hold, whole or not at all. Raises ConfigError and StaleVersionError."""
     statement = _statement(author, reason)
-    yield from _applied(apply_document(served, yaml_document(text, name), statement, expected))
+    yield from _applied(apply_document(store, yaml_document(text, name), statement, expected))
 
 
-def rollback(served: Served, version: int, author: str, reason: str) -> Iterator[Step]:
+def rollback(store: ConfigStore, version: int, author: str, reason: str) -> Iterator[Step]:
     """Makes the document of a former version hold again, as a new version."""
-    yield from _applied(roll_back(served, version, _statement(author, reason)))
+    yield from _applied(roll_back(store, version, _statement(author, reason)))
 
 
 def diff(
-    served: Served, old: int | None = None, new: int | None = None, text: str | None = None, name: str = ""
+    store: ConfigStore,
+    old: int | None = None,
+    new: int | None = None,
+    text: str | None = None,
+    name: str = "",
 ) -> Iterator[Step]:
     """What is different from version `old` in `text`, or else in version `new` (None: the one that holds)."""
-    before, source = _version(served, old)
-    after, target = _version(served, new) if text is None else _text(served, text, name)
+    before, source = _version(store, old)
+    after, target = _version(store, new) if text is None else _text(store, text, name)
     lines = difflib.unified_diff(
         yaml_of(before).splitlines(), yaml_of(after).splitlines(), source, target, lineterm=""
     )
@@ -79,9 +83,9 @@ def diff(
     yield from _listed(changes_between(before, after))
 
 
-def list_history(served: Served, limit: int = 20) -> Iterator[Step]:
+def list_history(store: ConfigStore, limit: int = 20) -> Iterator[Step]:
     """The newest versions, newest first."""
-    with reading(served.engine) as connection:
+    with reading(store.engine) as connection:
         found = history(connection, None, limit)
     rows = (
         (str(version.version), told_time(version.created_at), version.author, version.reason, _told(changes))
@@ -90,9 +94,9 @@ def list_history(served: Served, limit: int = 20) -> Iterator[Step]:
     yield Listed(_HISTORY, tuple(rows))
 
 
-def show_version(served: Served, version: int | None = None) -> Iterator[Step]:
+def show_version(store: ConfigStore, version: int | None = None) -> Iterator[Step]:
     """A version as YAML; the one that holds where none is named."""
-    document, _ = _version(served, version)
+    document, _ = _version(store, version)
     yield Said(yaml_of(document).rstrip("\n"))
 
 
@@ -110,15 +114,15 @@ def _statement(author: str, reason: str) -> Statement:
         raise StatementError(f"The {first['loc'][0]} of a change: {fault[:1].lower()}{fault[1:]}.") from None
 
 
-def _version(served: Served, version: int | None) -> tuple[Body, str]:
+def _version(store: ConfigStore, version: int | None) -> tuple[Body, str]:
     """A version's document, and what it is called."""
-    with reading(served.engine) as connection:
+    with reading(store.engine) as connection:
         found = newest_version(connection) if version is None else version_of(connection, version)
     return found.document, f"version {found.version}"
 
 
-def _text(served: Served, text: str, name: str) -> tuple[Body, str]:
-    return document_of(served.check(yaml_document(text, name))), name or "the document"
+def _text(store: ConfigStore, text: str, name: str) -> tuple[Body, str]:
+    return document_of(store.check(yaml_document(text, name))), name or "the document"
 
 
 def _applied(applied: Applied) -> Iterator[Step]:
