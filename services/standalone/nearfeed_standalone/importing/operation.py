@@ -17,7 +17,7 @@ from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.events import tell_fault
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import committed, writing
+from nearfeed_runtime.sql import committed
 from nearfeed_standalone.importing.database import open_sources
 from nearfeed_standalone.importing.kinds import DATABASE_KINDS, ImportKind, kind_of
 from nearfeed_standalone.importing.opening import file_source
@@ -136,8 +136,8 @@ class _Job:
 
     def _finish(self, state: State) -> State:
         after = replace(state, finished=True)
-        with writing(self.importer.engine) as transaction:
-            store_state(transaction, self.source.identity, self.kind, after)
+        finish = partial(store_state, identity=self.source.identity, kind=self.kind, state=after)
+        committed(self.importer.engine, finish)
         return after
 
     def _progress(self, rows: Rows, position: int) -> Progress:
