@@ -1,5 +1,6 @@
 """SQL that SQLite and MySQL spell differently, and the two kinds of connection."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ _BYTES_PER_STATEMENT = 4_000_000  # MySQL refuses a statement above max_allowed_
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 30 * 86_400
+_LONGEST_LOOK_SECONDS = 0.1
 # Deadlock, lock wait timeout, server shutting down, connection killed.
 _PASSING_ERRORS = (1213, 1205, 1053, 1927)
 T = TypeVar("T")
@@ -37,8 +39,8 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
     """What `work` returns, after the transaction in which it ran was committed.
 
     Runs it again where the server ended the transaction for the sake of another one or of itself (a
-    deadlock, a lock wait, a lost connection). The answer to a commit may be lost with a connection
-    too, so `work` must bear repetition.
+    deadlock, a lock wait, a lost connection), or SQLite's lock did not come free. The answer to a commit
+    may be lost with a connection too, so `work` must bear repetition.
     """
     for attempt in range(1, _ATTEMPTS):
         try:
@@ -54,7 +56,18 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def is_passing(error: DBAPIError) -> bool:
     """Whether the same transaction may go through when it is tried again."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
     return error.connection_invalidated or getattr(error.orig, "errno", None) in _PASSING_ERRORS
+
+
+def let_others_write(engine: Engine) -> None:
+    """Between the transactions of a long work: on SQLite the lock stays free until whoever waits has looked.
+
+    Those who wait look again after a tenth of a second at the latest.
+    """
+    if engine.dialect.name == "sqlite":
+        time.sleep(_LONGEST_LOOK_SECONDS)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Progress
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    pass
 
 Scores = NDArray[np.float32]
 MODELS: Mapping[str, Callable[..., Scorer]] = {"item-knn": item_knn, "als": als}

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.runs import Manifest
-from nearfeed_core.ranking_features import Featuriser, FeatureSpec, fit_spec
+from nearfeed_core.ranking_features import FeatureSpec, Featuriser, fit_spec
 from nearfeed_embedder.dataset import check_trainable
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.rankers.catalogue import read_catalogue
