@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
 MAX_ID = 128
+MAX_LABEL = 64
 MAX_TITLE = 300
 MAX_BODY = 40_000
 MAX_TAGS = 20
@@ -32,6 +33,9 @@ def _without_nul(value: str) -> str:
 
 Id = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID, strict=True), AfterValidator(_without_space)
+]
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_LABEL, strict=True), AfterValidator(_without_space)
 ]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG), AfterValidator(_without_nul)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(_without_nul)]

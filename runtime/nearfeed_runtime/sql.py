@@ -124,13 +124,13 @@ def upsert(
 def upsert_tuples(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """The same for rows with a value for each column, in the table's order: some times as fast."""
     names = [column.name for column in table.columns]
-    compiled = _upsert_statement(connection.dialect.name, table, names, ()).compile(
-        dialect=connection.dialect, column_keys=names
-    )
-    assert compiled.positiontup == names, "both drivers take values by position"
-    packets = [list(rows)] if connection.dialect.name == "sqlite" else _slices(rows, rows)
-    for some in packets:
-        connection.exec_driver_sql(str(compiled), some)
+    embedded = connection.dialect.name == "sqlite"
+    # MySQL's driver takes values by position as well as by name, but its dialect writes names.
+    dialect = connection.dialect if embedded else mysql.dialect(paramstyle="format")
+    statement = _upsert_statement(connection.dialect.name, table, names, ())
+    text = str(statement.compile(dialect=dialect, column_keys=names))
+    for some in [list(rows)] if embedded else _slices(rows, rows):
+        connection.exec_driver_sql(text, some)
 
 
 def _upsert_statement(dialect: str, table: Table, names: Sequence[str], keep: Sequence[str]) -> Any:

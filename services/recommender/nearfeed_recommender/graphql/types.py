@@ -10,7 +10,6 @@ import strawberry
 from strawberry.scalars import JSON
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.events import Kind
 from nearfeed_contracts.fields import from_micros
 from nearfeed_recommender.graphql.loaders import Loaders
 from nearfeed_recommender.graphql.queries import OfReader, Some, VertexKey, WeighedReading
@@ -78,7 +77,7 @@ class Reader:
     async def readings(
         self, info: Info, limit: Limit = 10, kinds: list[InteractionKind] | None = None
     ) -> list["Reading"]:
-        named = None if kinds is None else tuple(dict.fromkeys(cast(Kind, kind.value) for kind in kinds))
+        named = None if kinds is None else tuple(dict.fromkeys(kind.value for kind in kinds))
         found = await info.context.loaders.readings.load(OfReader(self.id, limit, named))
         return [reading(weighed) for weighed in found or ()]
 
