@@ -146,8 +146,11 @@ class _Job:
 
     @property
     def refused_path(self) -> Path:
+        """Where refusals are told; a file that was renamed since keeps the one that bears its former name."""
+        suffix = f".{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        written = sorted(self.importer.folder.glob(f"*{suffix}"))
         name = re.sub(r"[^\w.-]+", "-", self.source.name)
-        return self.importer.folder / f"{name}.{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        return written[0] if written else self.importer.folder / f"{name}{suffix}"
 
     def _told(self, state: State, since: State) -> str:
         taken = f"{state.rows_taken - since.rows_taken:,} {self.kind} taken in"
