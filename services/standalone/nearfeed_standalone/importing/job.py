@@ -73,8 +73,11 @@ class Job(ABC, Generic[F]):
 
     @property
     def refused_path(self) -> Path:
+        """Where refusals are told; a file that was renamed since keeps the one that bears its former name."""
+        suffix = f".{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        written = sorted(self.folder.glob(f"*{suffix}"))
         name = re.sub(r"[^\w.-]+", "-", self.source.name)
-        return self.folder / f"{name}.{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        return written[0] if written else self.folder / f"{name}{suffix}"
 
     def _told(self, state: State, since: State) -> str:
         taken = f"{state.rows_taken - since.rows_taken:,} {self.kind} taken in"

@@ -73,7 +73,7 @@ class ItemRow(ItemDraft):
 
 
 class DeletionRow(BaseModel):
-    """`item_id`; a post that nobody knows is gone already."""
+    """`item_id`; a second deletion is no fault, one of a post that there never was is."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
