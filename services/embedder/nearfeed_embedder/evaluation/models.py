@@ -16,6 +16,7 @@ from nearfeed_embedder.baselines.item_knn import item_knn, item_knn_bm25
 from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
 from nearfeed_embedder.baselines.text import text
 from nearfeed_embedder.evaluation.split import Scorer, Split
+from nearfeed_embedder.evaluation.towers import tower_of
 from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
 
 BASELINES: dict[str, Callable[..., Scorer]] = {
@@ -128,7 +129,8 @@ def scorer_of_run(run: Run, split: Split) -> tuple[Scorer, int]:
         there[places[kept]] = True
     history = split.history.multiply(there[None, :].astype(np.float32)).tocsr()
     history.eliminate_zeros()
-    score = by_vectors(vectors, contexts, run.manifest.blocks, history)
+    tower = tower_of(run) if run.manifest.tower else None
+    score = by_vectors(vectors, contexts, run.manifest.blocks, history, tower=tower)
     return lambda readers: np.where(there, score(readers), np.float32(-np.inf)), int(
         (split.candidates & ~there).sum()
     )
