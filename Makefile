@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
-.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock images-check k8s-check clean
+.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock images-check k8s-check airflow-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,13 +57,15 @@ bench: install ## measure, and write benchmarks/results and the figures in the R
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.report
 
-COMPILE = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11 pyproject.toml
-lock: uv ## renew requirements/*.txt from pyproject.toml
+COMPILE_FROM = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11
+COMPILE = $(COMPILE_FROM) pyproject.toml
+lock: uv ## renew requirements/*.txt from pyproject.toml and airflow.in
 	$(COMPILE) --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --extra demo --constraint requirements/dev.txt --output-file requirements/standalone.txt
 	$(COMPILE) --extra recommender --constraint requirements/dev.txt --output-file requirements/recommender.txt
 	$(COMPILE) --extra indexer --constraint requirements/dev.txt --output-file requirements/indexer.txt
 	$(COMPILE) --extra embedder --extra text-model --constraint requirements/dev.txt --output-file requirements/embedder.txt
+	$(COMPILE_FROM) requirements/airflow.in --output-file requirements/airflow.txt
 
 images-check: ## build the recommender's and the indexer's images without Docker, and run them (as root)
 	tools/images.sh recommender indexer
@@ -71,5 +73,8 @@ images-check: ## build the recommender's and the indexer's images without Docker
 k8s-check: install ## validate deploy/k8s, and apply it to a real API server where there is one
 	tools/k8s/check.sh
 
-clean: ## remove the environment and the demo's data
-	rm -rf $(VENV) .uv nearfeed-demo
+airflow-check: install ## parse deploy/airflow with Airflow, in an environment of its own
+	tools/airflow/check.sh
+
+clean: ## remove the environments and the demo's data
+	rm -rf $(VENV) .uv .airflow nearfeed-demo

@@ -57,6 +57,7 @@ items = Table(
     Column("published_at", BigInteger, nullable=False),
     Index("items_by_community", "community_id", "published_at"),
     Index("items_by_time", "published_at"),
+    Index("items_by_author", "author_id", "published_at"),
 )
 
 # Written by the API.
@@ -74,6 +75,7 @@ memberships = Table(
     Column("user_id", _ID, primary_key=True),
     Column("community_id", _ID, primary_key=True),
     Column("joined_at", BigInteger, nullable=False),
+    Index("memberships_by_community", "community_id", "joined_at"),
 )
 
 # Written by the API.
@@ -283,6 +285,7 @@ edges = Table(
     Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
     Column("properties", _TEXT),  # JSON object
     Index("edges_by_score", "label", "from_id", "score"),
+    sqlite_with_rowid=False,  # one tree less to write
 )
 
 # Written by the pipeline's process: one row per run.

@@ -12,6 +12,8 @@ def fused(
     """
     scores: dict[str, float] = {}
     for name, ranking in rankings.items():
+        weight = weights[name]
         for rank, item in enumerate(ranking, start=1):
-            scores[item] = scores.get(item, 0.0) + weights[name] / (k + rank)
-    return dict(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))
+            scores[item] = scores.get(item, 0.0) + weight / (k + rank)
+    best_first = sorted(sorted(scores), key=scores.__getitem__, reverse=True)
+    return {item: scores[item] for item in best_first}

@@ -16,7 +16,7 @@ class ReaderInputs:
     """A reader at the time of a request.
 
     `served_at` is in microseconds since 1970, `readings` the number of counting readings (512 at most);
-    `communities`, `authors` and `tags` have the shares of the readings' weight (each sums to 1 at most).
+    `communities`, `authors` and `tags` have the largest 20 shares of the readings' weight.
     """
 
     served_at: int
@@ -68,7 +68,7 @@ class WeighedPost(NamedTuple):
     tags: tuple[str, ...]
 
 
-def reader_inputs(served_at: int, history: Iterable[WeighedPost]) -> ReaderInputs:
+def reader_of(served_at: int, history: Iterable[WeighedPost]) -> ReaderInputs:
     """A reader by their newest 512 counting readings; a post's tags share its weight.
 
     Of each kind the 20 largest shares are kept.

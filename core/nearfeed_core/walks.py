@@ -6,20 +6,15 @@ start has random numbers of its own, so a seed gives one result, however many th
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Nodes = NDArray[np.int64]
-# Compiled code runs beside other threads, and is kept on disk for the next process.
-_compiled = partial(njit, cache=True, nogil=True)
+from nearfeed_core.splitmix import STEP, compiled, mixed
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_30, _27, _31, _32, _11 = (np.uint64(bits) for bits in (30, 27, 31, 32, 11))
+Nodes = NDArray[np.int64]
+_32, _11 = np.uint64(32), np.uint64(11)
 _LOW = np.uint64(0xFFFFFFFF)
 _ALWAYS = np.uint32(0xFFFFFFFF)
 _UNIT = 2.0**-53
@@ -84,15 +79,7 @@ def most_visited(
     return np.where(visits > 0, _ALL - (best & _ALL), 0), visits
 
 
-@_compiled("uint64(uint64)")
-def _mixed(state: Any) -> Any:
-    """The random number of a state; states follow each other by `_STEP` (splitmix64, Steele 2014)."""
-    state = (state ^ (state >> _30)) * _FIRST
-    state = (state ^ (state >> _27)) * _SECOND
-    return state ^ (state >> _31)
-
-
-@_compiled("void(int64[::1], float64[::1], uint32[:, ::1])")
+@compiled("void(int64[::1], float64[::1], uint32[:, ::1])")
 def _fill_slots(start: Any, left: Any, slots: Any) -> None:
     """Fills the slot of each edge below its node's mean weight up by an edge above it (Vose 1991).
 
@@ -121,7 +108,7 @@ def _fill_slots(start: Any, left: Any, slots: Any) -> None:
             light += left[giver] < mean
 
 
-@_compiled("int64(int64[::1], uint32[:, ::1], int64, uint64)")
+@compiled("int64(int64[::1], uint32[:, ::1], int64, uint64)")
 def _next(start: Any, slots: Any, node: Any, random: Any) -> Any:
     """Where a random number leads from a node; -1 where there is no way."""
     degree = start[node + 1] - start[node]
@@ -131,7 +118,7 @@ def _next(start: Any, slots: Any, node: Any, random: Any) -> Any:
     return np.int64(slots[slot, 1] if (random & _LOW) < slots[slot, 0] else slots[slot, 2])
 
 
-@_compiled("void(int64, int64[::1])")
+@compiled("void(int64, int64[::1])")
 def _insert(key: Any, best: Any) -> None:
     """Into keys in falling order, of which the smallest falls out."""
     if key <= best[-1]:
@@ -143,7 +130,7 @@ def _insert(key: Any, best: Any) -> None:
     best[place] = key
 
 
-@_compiled(f"int64({_GRAPH}, int64, int64, int64, float64, uint64, int64[::1])")
+@compiled(f"int64({_GRAPH}, int64, int64, int64, float64, uint64, int64[::1])")
 def _walk(
     forth: Any,
     forth_slots: Any,
@@ -161,15 +148,15 @@ def _walk(
     for _ in range(walks):
         node = start
         for hop in range(hops):
-            state += _STEP
-            if hop > 0 and (_mixed(state) >> _11) * _UNIT < restart:
+            state += STEP
+            if hop > 0 and (mixed(state) >> _11) * _UNIT < restart:
                 break
-            state += _STEP
-            between = _next(forth, forth_slots, node, _mixed(state))
+            state += STEP
+            between = _next(forth, forth_slots, node, mixed(state))
             if between < 0:
                 break
-            state += _STEP
-            node = _next(back, back_slots, between, _mixed(state))
+            state += STEP
+            node = _next(back, back_slots, between, mixed(state))
             if node < 0:
                 break
             trace[seen] = node
@@ -177,7 +164,7 @@ def _walk(
     return seen
 
 
-@_compiled(f"void({_GRAPH}, int64[::1], int64, int64, float64, uint64, int64[:, ::1])")
+@compiled(f"void({_GRAPH}, int64[::1], int64, int64, float64, uint64, int64[:, ::1])")
 def _visit(
     forth: Any,
     forth_slots: Any,
@@ -194,7 +181,7 @@ def _visit(
     visits = np.zeros(len(forth) - 1, np.int64)
     trace = np.empty(walks * hops, np.int64)
     for row, start in enumerate(starts):
-        state = _mixed(_mixed(seed) + np.uint64(start))
+        state = mixed(mixed(seed) + np.uint64(start))
         seen = _walk(forth, forth_slots, back, back_slots, start, walks, hops, restart, state, trace)
         for node in trace[:seen]:
             visits[node] += 1

@@ -95,7 +95,7 @@ def show(steps: Iterator[Step], console: Console | None = None) -> None:
                         tasks[stage] = bars.add_task(stage, total=total)
                     bars.update(tasks[stage], completed=done, total=total)
                 case Said(text):
-                    bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+                    bars.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
                 case Listed():
                     bars.console.print(_table(step))
     finally:

@@ -17,16 +17,11 @@ from nearfeed_core.readings import DAY_MICROS, WeightRule
 from nearfeed_embedder.bootstrap import bootstrap
 from nearfeed_embedder.evaluation.files import DataFileError, read_files
 from nearfeed_embedder.evaluation.lists import SplitFileError, read_lists
-from nearfeed_embedder.evaluation.models import (
-    LeakyRunError,
-    UnfitModelError,
-    UnknownModelError,
-    baseline_of,
-    scorer_of_run,
-)
+from nearfeed_embedder.evaluation.models import UnfitModelError, UnknownModelError, baseline_of
 from nearfeed_embedder.evaluation.operation import evaluate
 from nearfeed_embedder.evaluation.ranking import NAMES, rank
 from nearfeed_embedder.evaluation.report import COLUMNS
+from nearfeed_embedder.evaluation.runs import LeakyRunError, scorer_of_run
 from nearfeed_embedder.evaluation.slices import AMONG_NEW_POSTS, NEW_POSTS, reader_slices
 from nearfeed_embedder.evaluation.sources import SplitError
 from nearfeed_embedder.evaluation.split import Split
@@ -124,7 +119,7 @@ def test_all_baselines_are_compared_on_what_sql_holds(
     assert any(sentence.startswith("Masked: what a reader is described by") for sentence in said(steps))
     models = [
         "popularity", "recent-popularity", "item-knn", "item-knn:shrinkage=0", "item-knn-bm25",
-        "als", "ease", "text",
+        "als", "ease", "text", "random-walk",
     ]  # fmt: skip
     *metrics, _, gains, slices = tables(steps)
     for table in metrics:
@@ -272,8 +267,8 @@ def test_a_run_is_scored_as_served_and_what_it_lacks_is_never_shown(
     # Without posts 30 and 40; the order is not that of the split, and an unknown post is passed over.
     ids, vectors = ["50", "10", "2", "other"], [[1, 0], [0, 1], [1, 1], [9, 9]]
     run = make_run(tmp_path / "own", ids, vectors, [[0, 0], [2, 1], [3, 0], [9, 9]], DataWindow())
-    scorer, lacking = scorer_of_run(run, split)
-    assert lacking == 2
+    scorer, remark = scorer_of_run(run, split)
+    assert remark.startswith("2 posts have no vector in it, and are never shown.")
     assert scorer(np.array([0])).tolist() == [[6, 1, -np.inf, -np.inf, 5]]
     assert rank(scorer, split).values["recall@10"].tolist() == [1.0, 0.5]
 

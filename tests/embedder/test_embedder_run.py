@@ -22,14 +22,14 @@ from nearfeed_embedder import run as run_module
 from nearfeed_embedder import training
 from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
+from nearfeed_embedder.evaluation.worth import RefusedModelError, check_worth
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.operations import TimeError, evaluate_models, list_trained, retrain_run, train_run
-from nearfeed_embedder.recipe import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.encode import encode
-from nearfeed_embedder.training import RefusedModelError, check_worth
+from nearfeed_embedder.trainers.options import UnknownRecipeError
 from nearfeed_runtime.operations import Listed, Progress, Said
 from nearfeed_runtime.settings import SettingsError
 
@@ -330,8 +330,8 @@ def test_a_model_below_popularity_is_refused(
     ):
         train(settings, filled, text_epochs=0)
     assert list_runs(settings.runs_url) == []
-    check_worth(bad, force=True)
-    check_worth({}, force=False)
+    check_worth("pinsage-linear", bad, force=True)
+    check_worth("pinsage-linear", {}, force=False)
 
 
 def test_the_evaluated_model_has_not_seen_what_came_after_the_cut(

@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from tests.embedder.taste import make_dataset, make_readings
 
-from nearfeed_contracts.runs import BrokenRunError, Run, open_run, run_url
+from nearfeed_contracts.runs import BrokenRunError, Run, list_runs, open_run
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.splits import split_by_time
 from nearfeed_embedder.dataset import Readings, profile
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.models import scorer_of_run
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
-from nearfeed_embedder.operations import evaluate_models
+from nearfeed_embedder.operations import evaluate_models, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.towers.fitting import fit_tower, sampled_softmax
 from nearfeed_embedder.towers.moments import batch_of, moments_of, of_each_reader
-from nearfeed_embedder.towers.training import fit_past, scorer_of, train_youtube_dnn
+from nearfeed_embedder.towers.scoring import fit_past, scorer_of
 from nearfeed_embedder.towers.writing import blocks_of, write_tower
 from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
 from nearfeed_runtime.operations import Listed
 
-RULE = TowerRule(dim=8, hidden=(16,), epochs=4, batch=64, dropout=0.0, forgotten=0.0)
+RULE = TowerRule(dim=8, hidden=16, epochs=4, batch=64, dropout=0.0, forgotten=0.0)
 
 
 def test_a_reader_is_pooled_in_training_as_when_served() -> None:
@@ -111,11 +111,10 @@ def test_a_run_with_a_tower_is_evaluated_as_it_is_searched(tmp_path) -> None:
     past = dataset.before(by_time.cut)
     model, epochs = finish(fit_past(past, RULE, 0))
     assert 1 <= epochs <= RULE.epochs
-    manifest = write_tower(str(tmp_path), past, model, metrics={}, configuration={})
+    manifest = write_tower(str(tmp_path), "towered", past, model, metrics={}, configuration={})
     run = open_run(f"{tmp_path}/{manifest.space}")
     assert run.manifest.dim == 9
-    scorer, lacking = scorer_of_run(run, split)
-    assert not lacking
+    scorer, _ = scorer_of_run(run, split)
     own, alone = scorer_of(model, split)(split.readers), scorer(split.readers)
     assert alone == pytest.approx(own, abs=1e-5)
     with pytest.raises(BrokenRunError, match=r"tower.onnx cannot be run as ONNX"):
@@ -127,13 +126,15 @@ def test_a_run_with_a_tower_is_evaluated_as_it_is_searched(tmp_path) -> None:
 
 def test_one_call_trains_a_tower_that_evaluate_knows(filled: Engine, tmp_path) -> None:
     settings = EmbedderSettings(data_dir=tmp_path, device="cpu")
-    until = int(70 * 86_400e6)
-    manifest = finish(train_youtube_dnn(settings, filled, until=until, rule=RULE))
-    run = open_run(run_url(settings.runs_url, manifest.space))
+    asked = "youtube-dnn:dim=8,hidden=16,epochs=4"
+    list(train_run(settings, filled, model=asked, until="1970-03-12T00:00:00", force=True))
+    (run,) = list_runs(settings.runs_url)
     assert run.manifest.tower == "tower.onnx"
     assert run.manifest.data.last is not None
     assert run.manifest.data.last.timestamp() < 70 * 86_400
     assert RECALL in run.manifest.metrics["models"]["youtube-dnn"]
-    steps = evaluate_models(settings, filled, models=[manifest.space, "popularity"], share=0.8, least_later=4)
+    steps = evaluate_models(
+        settings, filled, models=[run.manifest.space, "popularity"], share=0.8, least_later=4
+    )
     tables = [step for step in steps if isinstance(step, Listed)]
-    assert manifest.space in {row[0] for row in tables[0].rows}
+    assert run.manifest.space in {row[0] for row in tables[0].rows}

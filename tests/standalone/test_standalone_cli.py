@@ -48,7 +48,19 @@ def nearfeed(
 def test_help_names_every_command(nearfeed: Call) -> None:
     status, told, _ = nearfeed("--help")
     assert status == 0
-    for name in ("demo", "serve", "import", "migrate", "train", "runs", "evaluate", "load", "spaces"):
+    for name in (
+        "demo",
+        "serve",
+        "import",
+        "migrate",
+        "train",
+        "runs",
+        "evaluate",
+        "load",
+        "spaces",
+        "config",
+        "pipeline",
+    ):
         assert f"│ {name} " in told
 
 
@@ -69,6 +81,10 @@ SENTENCES = {
     "an unknown log level": (["spaces", "list"], {"NEARFEED_LOG_LEVEL": "LOUD"}, "NEARFEED_LOG_LEVEL: "),
     "an unknown space": (["spaces", "activate", "none"], {}, "none"),
     "no run": (["load", "none"], {}, "none"),
+    "no pipeline": (["pipeline", "run", "none"], {}, "'none' is no pipeline: name a .yaml file"),
+    "a missing pipeline": (["pipeline", "run", "none.yaml"], {}, "none.yaml: none.yaml cannot be read"),
+    "no run of a pipeline": (["pipeline", "show", "none"], {}, "There is no run 'none' of a pipeline"),
+    "a training without data": (["pipeline", "run"], {}, "Training ended with status 2"),
 }
 
 
@@ -100,6 +116,17 @@ def test_a_folder_of_something_else(nearfeed: Call, tmp_path: Path) -> None:
 def test_migrate_makes_a_database_that_others_accept(nearfeed: Call) -> None:
     assert "has the newest schema" in nearfeed("migrate")[1]
     assert nearfeed("spaces", "list")[::2] == (0, "")
+
+
+def test_steps_of_a_pipeline(nearfeed: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("name: empty\nimport: []")
+    arguments = [str(tmp_path / "empty.yaml"), "--run", "one"]
+    assert "Nothing to import" in nearfeed("pipeline", "step", "import", *arguments)[1]
+    assert "has no step gate: nothing to do" in nearfeed("pipeline", "step", "gate", *arguments)[1]
+    assert "done" in nearfeed("pipeline", "list")[1]
+    assert "import" in nearfeed("pipeline", "show", "one")[1]
+    assert nearfeed("pipeline", "step", "gates", *arguments)[0] == 2
+    assert nearfeed("pipeline", "run", str(tmp_path / "empty.yaml"), "--from", "gate")[0] == 2
 
 
 def test_data_dir_before_a_command(nearfeed: Call, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """The demo's steps on a few readers: what they lead to, and that none is done twice."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -40,8 +41,8 @@ def trained(tmp_path: Path, ratings: pl.DataFrame, monkeypatch: pytest.MonkeyPat
     calls: list[int | None] = []
     monkeypatch.setattr(files, "load_ratings", lambda: ratings)
 
-    def train(data_dir: Path, epochs: int | None) -> None:
-        calls.append(epochs)
+    def train(data_dir: Path, options: Mapping[str, Any]) -> None:
+        calls.append(options["epochs"])
         url = run_url(f"file://{data_dir}/runs", "taste-1")
         ids = films_of(ratings, 0).items["item_id"].to_list()
         vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
@@ -118,7 +119,7 @@ def test_a_failed_training_is_told_and_leaves_the_rest(
     assert trained == [None]
 
 
-def _failing(_data_dir: Path, _epochs: int | None) -> None:
+def _failing(_data_dir: Path, _options: Mapping[str, Any]) -> None:
     raise NearfeedError("Training ended with status 1; its last lines above say why.")
 
 

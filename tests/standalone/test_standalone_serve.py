@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from nearfeed_contracts.errors import NearfeedError
@@ -76,6 +77,9 @@ def test_commands_beside_a_server(start: Start, tmp_path: Path, written: Any) ->
     assert isinstance(steps[-1], Progress)
     assert httpx.get(f"{owner.address}/v1/items/post-7", trust_env=False).json()["title"] == "A"
     assert isinstance(next(run("spaces.list", {})), Listed)
+    assert Said("Version 1 holds. To go back: config rollback 0.") in run("config.apply", a_change())
+    held = httpx.get(f"{owner.address}/v1/admin/config", trust_env=False).json()
+    assert (held["version"], held["document"]["feed"]) == (1, "latest")
 
     with pytest.raises(NearfeedError, match=r"none\.csv: cannot be read"):
         list(run("import", {"kind": "items", "path": "none.csv"}))
@@ -86,6 +90,13 @@ def test_commands_beside_a_server(start: Start, tmp_path: Path, written: Any) ->
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 0
     assert not (tmp_path / "data" / OWNER).exists()
+
+
+def a_change() -> dict[str, Any]:
+    """Another feed than that of the default."""
+    provider = {"sources": {"latest": {"type": "latest"}}}
+    text = orjson.dumps({"feed": "latest", "providers": {"latest": provider}}).decode()
+    return {"text": text, "author": "Ann", "reason": "a test"}
 
 
 def _second_server_is_refused(tmp_path: Path, owner: Owner) -> None:

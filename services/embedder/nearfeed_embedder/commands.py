@@ -20,8 +20,10 @@ from nearfeed_embedder.evaluation.options import (
     TrainFile,
     ValidFile,
 )
+from nearfeed_embedder.trainers.table import DEFAULT, TRAINERS
 from nearfeed_runtime.operations import Runner, show
 
+Model = Annotated[str, typer.Option(help=f"what to train: {', '.join(TRAINERS)}")]
 Force = Annotated[bool, typer.Option("--force", help="write a run even below popularity")]
 
 
@@ -31,6 +33,7 @@ def make_app(run: Runner) -> typer.Typer:
 
     @app.command()
     def train(
+        model: Model = DEFAULT,
         epochs: Annotated[int | None, typer.Option(min=1, help="passes over the readers, at most")] = None,
         text_epochs: Annotated[int | None, typer.Option(min=0, help="passes over the texts")] = None,
         dim: Annotated[int | None, typer.Option(min=2, help="dimensions of PinSage's part")] = None,
@@ -43,12 +46,15 @@ def make_app(run: Runner) -> typer.Typer:
     ) -> None:
         """Train on all posts and readings, evaluate, and write a run.
 
+        A model's options stand behind its name, as in --model als:factors=64,alpha=5; those below belong to
+        pinsage-linear, and --seed to all that draw random numbers. docs/models.md has them all.
+
         Under torchrun its processes train together: torchrun --standalone --nproc-per-node 2 -m
         nearfeed_embedder train
         """
         chosen = {"epochs": epochs, "text_epochs": text_epochs, "seed": seed}
         dims = {"dim": dim, "linear_dim": linear_dim}
-        show(run("train", {**chosen, **dims, "until": until, "force": force}))
+        show(run("train", {"model": model, **chosen, **dims, "until": until, "force": force}))
 
     @app.command()
     def retrain(

@@ -1,5 +1,6 @@
 """What models are trained on: posts, and readings with the weights that are served."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,12 +58,16 @@ class Readings:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Posts in the order of their ids, their versions (n), and readings of them."""
+    """Posts in the order of their ids, their versions (n), and readings of them.
+
+    `reader_ids` names the readers by their numbers; it is empty where the data came without SQL.
+    """
 
     posts: list[Post]
     versions: NDArray[np.int64]
     readings: Readings
     half_life_days: float
+    reader_ids: Sequence[str] = ()
 
     def before(self, time: int) -> "Dataset":
         """With the readings before a time, in microseconds since 1970."""

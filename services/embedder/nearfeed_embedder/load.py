@@ -28,9 +28,9 @@ def read_dataset(engine: Engine, rule: WeightRule) -> Stage[Dataset]:
         yield Progress("Reading data", 0, total)
         posts, versions = _read_posts(connection)
         yield Progress("Reading data", len(posts), total)
-        readings = yield from _read_readings(connection, rule, posts, total)
+        readings, reader_ids = yield from _read_readings(connection, rule, posts, total)
     yield Progress("Reading data", total, total)
-    return Dataset(posts, versions, readings, rule.half_life_days)
+    return Dataset(posts, versions, readings, rule.half_life_days, reader_ids)
 
 
 def _count(connection: Connection, statement: Select[int]) -> int:
@@ -57,7 +57,7 @@ def _read_posts(connection: Connection) -> tuple[list[Post], Any]:
 
 def _read_readings(
     connection: Connection, rule: WeightRule, posts: Sequence[Post], total: int
-) -> Stage[Readings]:
+) -> Stage[tuple[Readings, list[str]]]:
     columns = interactions.c
     statement = select(columns.user_id, columns.item_id, columns.rating_value, *_TIMES).order_by(
         columns.user_id, columns.item_id
@@ -71,7 +71,7 @@ def _read_readings(
         parts.append(_readings_of(batch, rule, item_index, reader_index))
         done += len(batch)
         yield Progress("Reading data", done, total)
-    return _joined(parts).sorted()
+    return _joined(parts).sorted(), list(reader_index)
 
 
 def _joined(parts: Sequence[Readings]) -> Readings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -11,14 +11,14 @@ from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.runs import list_runs, open_run, run_url
 from nearfeed_embedder.dataset import Dataset, TooLittleDataError, check_trainable
 from nearfeed_embedder.load import read_dataset
+from nearfeed_embedder.named import name_and_settings
 from nearfeed_embedder.processes import rank
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import Stage
+from nearfeed_embedder.trainers.options import Chosen, choose_options, chosen_again
+from nearfeed_embedder.trainers.table import DEFAULT, trainer_named
+from nearfeed_embedder.trainers.task import Task, Training
 from nearfeed_runtime.operations import Listed, Said, Step
-from nearfeed_runtime.settings import load_settings
-
-if TYPE_CHECKING:
-    from nearfeed_embedder.recipe import Recipe
 
 _K = 20
 
@@ -31,35 +31,23 @@ def train_run(
     settings: EmbedderSettings,
     engine: Engine,
     *,
-    epochs: int | None = None,
-    text_epochs: int | None = None,
-    dim: int | None = None,
-    linear_dim: int | None = None,
-    seed: int | None = None,
+    model: str = DEFAULT,
     until: str | None = None,
     force: bool = False,
+    **options: float | None,
 ) -> Iterator[Step]:
     """Trains on all posts and readings, evaluates, and writes a run; says where it is.
 
-    Arguments stand for settings of the same name; readings at the ISO time `until` and later are left
-    out. Raises SettingsError, TimeError, TooLittleDataError, and RefusedModelError for a model below
-    popularity unless `force` is set.
+    `model` is a trainer's name, with options as in als:factors=64; `options` are more of them. Readings at
+    the ISO time `until` and later are left out. Raises UnknownTrainerError, UnknownOptionError,
+    SettingsError, TimeError, TooLittleDataError, and RefusedModelError for a model below popularity unless
+    `force` is set.
     """
-    chosen = {
-        "epochs": epochs,
-        "text_epochs": text_epochs,
-        "dim": dim,
-        "linear_dim": linear_dim,
-        "seed": seed,
-    }
-    effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **_given(chosen)})
+    name, given = name_and_settings(model)
+    chosen = choose_options(name, trainer_named(name), settings, [*given, *_given(options)])
     if rank() > 0:
-        return _follow(effective)
-    dataset = yield from _dataset(effective, engine, until)
-    # torch and dgl take seconds to import; what is wrong with the data is told before.
-    from nearfeed_embedder.recipe import recipe_of
-
-    yield from _train(recipe_of(effective), dataset, force=force)
+        return _follow(name, chosen.settings)
+    yield from _train(chosen, engine, until, force=force)
 
 
 def retrain_run(
@@ -69,19 +57,38 @@ def retrain_run(
 
     Raises NotFoundError, UnknownRecipeError, and what `train_run` raises.
     """
-    if rank() > 0:
-        return _follow(settings)
     manifest = open_run(run_url(settings.runs_url, run)).manifest
-    from nearfeed_embedder.recipe import recipe_of_run
-
-    recipe = recipe_of_run(settings, manifest)
+    if rank() > 0:
+        return _follow(manifest.model, settings)
     last = manifest.data.last
     until = (last + timedelta(microseconds=1)).isoformat() if last else None
-    dataset = yield from _dataset(recipe.settings, engine, until)
-    yield from _train(recipe, dataset, force=force)
+    if manifest.model != DEFAULT:
+        return (yield from _train(chosen_again(manifest, settings), engine, until, force=force))
+    # torch and dgl take seconds to import, which other trainers need not wait for.
+    from nearfeed_embedder.recipe import recipe_of_run
+    from nearfeed_embedder.trainers.pinsage_linear import train_by
+
+    recipe = recipe_of_run(settings, manifest)
+    dataset, _ = yield from _dataset(recipe.settings, engine, until)
+    yield from _told(settings, train_by(recipe, dataset, force=force))
 
 
-def _dataset(settings: EmbedderSettings, engine: Engine, until: str | None) -> Stage[Dataset]:
+def _train(chosen: Chosen, engine: Engine, until: str | None, *, force: bool) -> Iterator[Step]:
+    dataset, end = yield from _dataset(chosen.settings, engine, until)
+    task = Task(chosen.settings, engine, dataset, end, force, chosen.configuration)
+    yield from _told(chosen.settings, chosen.trainer.function(task, **chosen.options))
+
+
+def _told(settings: EmbedderSettings, training: Training) -> Iterator[Step]:
+    manifest = yield from training
+    yield metrics_table(manifest.model, manifest.metrics)
+    yield Said(f"Run {manifest.space} is in {settings.runs_url}/{manifest.space}.")
+
+
+def _dataset(
+    settings: EmbedderSettings, engine: Engine, until: str | None
+) -> Stage[tuple[Dataset, int | None]]:
+    """What lies before a time, and that time in microseconds since 1970."""
     end = None if until is None else _micros_of(until)
     dataset = yield from read_dataset(engine, settings.weight_rule)
     if end is not None:
@@ -92,7 +99,7 @@ def _dataset(settings: EmbedderSettings, engine: Engine, until: str | None) -> S
                 f"There are no readings before {until}: the first is of {from_micros(first).isoformat()}."
             )
     check_trainable(dataset)
-    return dataset
+    return dataset, end
 
 
 def _micros_of(until: str) -> int:
@@ -103,18 +110,10 @@ def _micros_of(until: str) -> int:
     return to_micros(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
-def _train(recipe: "Recipe", dataset: Dataset, *, force: bool) -> Iterator[Step]:
-    from nearfeed_embedder.devices import device_of
-    from nearfeed_embedder.graph.data_parallel import leading
-    from nearfeed_embedder.training import train_and_write
-
-    with leading(device_of(recipe.settings.device)):
-        manifest = yield from train_and_write(recipe, dataset, force=force)
-    yield metrics_table(manifest.model, manifest.metrics)
-    yield Said(f"Run {manifest.space} is in {recipe.settings.runs_url}/{manifest.space}.")
-
-
-def _follow(settings: EmbedderSettings) -> None:
+def _follow(model: str, settings: EmbedderSettings) -> None:
+    """Processes that train together; of other models than the default, the first one trains alone."""
+    if model != DEFAULT:
+        return
     from nearfeed_embedder.devices import device_of
     from nearfeed_embedder.graph.data_parallel import follow
 
@@ -176,5 +175,5 @@ def _mean(metrics: Mapping[str, Any], model: str, metric: str) -> str:
         return "-"
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}
+def _given(options: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    return [(name, value) for name, value in options.items() if value is not None]

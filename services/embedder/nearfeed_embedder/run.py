@@ -1,23 +1,18 @@
 """Writes what was trained as a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
-from fsspec.core import url_to_fs
-
-from nearfeed_contracts.fields import from_micros
-from nearfeed_contracts.runs import Block, DataWindow, Manifest, run_url, write_manifest, write_vectors
+from nearfeed_contracts.runs import Block, Manifest, write_vectors
 from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.encoder import FOLDER, Encoder, save_encoder
 from nearfeed_embedder.parts import Parts
+from nearfeed_embedder.run_folder import new_run
 from nearfeed_embedder.shifts import save_shifts
 
 MODEL = "pinsage-linear"
-_LIBRARIES = ("nearfeed", "torch", "dgl", "numba", "transformers", "numpy", "scipy")
+_LIBRARIES = ("torch", "dgl", "numba", "transformers", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -34,65 +29,18 @@ class Outcome:
 
 def write_run(runs_url: str, dataset: Dataset, outcome: Outcome) -> Manifest:
     """Writes a new run folder; where that fails, none is left."""
-    now = datetime.now(UTC)
-    space = free_name(runs_url, now)
-    url = run_url(runs_url, space)
-    fs, root = url_to_fs(url)
-    try:
-        ids = [post.item_id for post in dataset.posts]
-        parts = outcome.parts
-        write_vectors(url, ids, parts.vectors, contexts=parts.contexts, versions=dataset.versions.tolist())
-        save_encoder(outcome.encoder, url)
-        save_shifts(f"{url}/{FOLDER}", ids, parts.flat - outcome.as_new.flat)
-        return write_manifest(url, _manifest(space, now, dataset, outcome))
-    except BaseException:
-        if fs.exists(root):
-            fs.rm(root, recursive=True)
-        raise
-
-
-def free_name(runs_url: str, now: datetime) -> str:
-    """A name that no run has: the model and the time."""
-    name = first = f"{MODEL}-{now:%Y%m%d-%H%M%S}"
-    fs, root = url_to_fs(runs_url)
-    count = 1
-    while fs.exists(f"{root}/{name}"):
-        count += 1
-        name = f"{first}-{count}"
-    return name
-
-
-def _manifest(space: str, now: datetime, dataset: Dataset, outcome: Outcome) -> Manifest:
-    return Manifest(
-        space=space,
-        model=MODEL,
-        dim=outcome.parts.vectors.shape[1],
-        blocks=outcome.blocks,
-        created_at=now,
-        data=_window(dataset),
-        rows={"vectors": len(outcome.parts.graph)},
-        metrics=dict(outcome.metrics),
-        libraries=_versions(_LIBRARIES),
-        configuration=dict(outcome.configuration),
-    )
-
-
-def _window(dataset: Dataset) -> DataWindow:
-    readings = dataset.readings
-    return DataWindow(
-        first=from_micros(int(readings.time.min())),
-        last=from_micros(int(readings.time.max())),
-        readers=len(np.unique(readings.reader)),
-        items=len(dataset.posts),
-        readings=len(readings),
-    )
-
-
-def _versions(names: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    ids, parts = [post.item_id for post in dataset.posts], outcome.parts
+    with new_run(runs_url, MODEL) as run:
+        versions = dataset.versions.tolist()
+        write_vectors(run.url, ids, parts.vectors, contexts=parts.contexts, versions=versions)
+        save_encoder(outcome.encoder, run.url)
+        save_shifts(f"{run.url}/{FOLDER}", ids, parts.flat - outcome.as_new.flat)
+        return run.seal(
+            dataset,
+            _LIBRARIES,
+            dim=parts.vectors.shape[1],
+            blocks=outcome.blocks,
+            rows={"vectors": len(ids)},
+            metrics=dict(outcome.metrics),
+            configuration=dict(outcome.configuration),
+        )

@@ -1,27 +1,23 @@
 """From a dataset to a run: texts, an evaluation of a model of the past, and the model of everything."""
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from nearfeed_contracts.errors import ConflictError
-from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
-from nearfeed_embedder.baselines.item_knn import item_knn
-from nearfeed_embedder.baselines.popularity import popularity
 from nearfeed_embedder.dataset import Dataset, Readings, can_train_on
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.encoder import Encoder
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.compare import compare
-from nearfeed_embedder.evaluation.ranking import RECALL, Ranking, rank
+from nearfeed_embedder.evaluation.ranking import RECALL, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, matrix_of
 from nearfeed_embedder.evaluation.vectors import by_vectors
+from nearfeed_embedder.evaluation.worth import check_worth, metrics_of
 from nearfeed_embedder.graph.data_parallel import train
 from nearfeed_embedder.graph.features import Features, Vocabulary, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape
@@ -44,10 +40,6 @@ from nearfeed_runtime.operations import Progress, Step
 RIDGES = (30.0, 100.0, 300.0)
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_SCALE = 0.5
-
-
-class RefusedModelError(ConflictError):
-    """A model that is worse than popularity."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +141,7 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     vocabulary = vocabulary_of(dataset.posts)
     inputs = inputs_of(recipe, dataset, vectors, vocabulary)
     choice, metrics = yield from evaluate(inputs)
-    check_worth(metrics, force=force)
+    check_worth(MODEL, metrics, force=force)
     trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
     joined = inputs.join(trained, dataset.readings, choice.ridge, choice.scale)
     yield Progress("Writing run", 0, 1)
@@ -208,16 +200,8 @@ def evaluate(inputs: Inputs) -> Stage[tuple[Choice, dict[str, Any]]]:
     trained = yield from inputs.train(past, "Training (evaluation)", stop_after=choice.epochs)
     parts = inputs.join(trained, past, choice.ridge).parts
     held_out = split_dataset(inputs.dataset, split)
-    scorers = {
-        **scorers_of(parts, inputs.blocks(choice.scale), held_out),
-        "popularity": popularity(held_out.train),
-        "item-knn": item_knn(held_out.train, held_out.history),
-    }
-    rankings: dict[str, Ranking] = {}
-    for name, scorer in scorers.items():
-        rankings[name] = rank(scorer, held_out)
-        yield Progress("Evaluating", len(rankings), len(scorers))
-    return choice, {"cut": from_micros(split.cut).isoformat(), **compare(MODEL, rankings)}
+    scorers = scorers_of(parts, inputs.blocks(choice.scale), held_out)
+    return choice, (yield from metrics_of(MODEL, scorers, held_out))
 
 
 def scorers_of(parts: Parts, blocks: tuple[Block, ...], split: Split) -> dict[str, Scorer]:
@@ -269,15 +253,3 @@ def choose(inputs: Inputs, readings: Readings, held_out: Split) -> Stage[tuple[C
         if values[scale] > best:
             best, choice, chosen = values[scale], Choice(trained.epochs, ridge, scale), parts
     return choice, chosen
-
-
-def check_worth(metrics: Mapping[str, Any], *, force: bool) -> None:
-    """Raises RefusedModelError for a recall below that of popularity."""
-    if not metrics or force:
-        return
-    own, popular = (metrics["models"][name][RECALL]["mean"] for name in (MODEL, "popularity"))
-    if own < popular:
-        raise RefusedModelError(
-            f"No run was written: its {RECALL} is {own:.4f}, that of popularity is {popular:.4f}; "
-            "train on more readings or for more epochs, or write it all the same with --force."
-        )

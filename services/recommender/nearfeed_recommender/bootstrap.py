@@ -3,8 +3,8 @@
 import os
 import secrets
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,18 +14,27 @@ from sqlalchemy import Engine
 
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.topics import INTERACTIONS
+from nearfeed_contracts.topics import INTERACTIONS, SERVED
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
-from nearfeed_recommender import app_topics, upkeep
+from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.config.changing import ConfigStore
+from nearfeed_recommender.config.checks import default_config
+from nearfeed_recommender.config.live import LiveConfig
+from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
-from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.late_store import LateStore
+from nearfeed_recommender.ledger import Ledger
+from nearfeed_recommender.models.registry import Registry
+from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
+from nearfeed_recommender.providers.facts import FactsCache
+from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.consume import Consumer
@@ -34,6 +43,11 @@ from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
+_CONFIG_SECONDS = 0.5
+_MODELS_SECONDS = 2.0
+_EDGES_SECONDS = 1.0
+_PRUNE_SECONDS = 60.0
+_EMBEDDED_SECONDS = 5.0
 _UPKEEP_SECONDS = 1.0
 _IN_PROCESS = ("milvus-lite:", "memory:")
 
@@ -92,6 +106,23 @@ def migrate_database(settings: RecommenderSettings) -> None:
     open_database(settings.database_url).dispose()
 
 
+@contextmanager
+def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operation]]:
+    """The operations without API, consumer, log and vector store, for a command."""
+    engine = open_database(settings.database_url)
+    try:
+        yield config_operations(_config_store(settings, engine))
+    finally:
+        engine.dispose()
+
+
+def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
+    """What is served, as it is now."""
+    live = LiveConfig(engine, default_config())
+    live.refresh()
+    return ConfigStore(engine, settings.runs_url, live)
+
+
 def _open_store(url: str) -> VectorStore:
     try:
         return open_store(url)
@@ -102,22 +133,15 @@ def _open_store(url: str) -> VectorStore:
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
-    popularity = Popularity(engine, settings.popular_days)
+    configuration = _config_store(settings, engine)
+    serving = _serving(settings, engine, log, store, secret, pooling, configuration.live)
     relay = Relay(engine, log)
-    consumers = {"interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret))}
+    consumers = {
+        "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
+        "ledger": Consumer(engine, log, served.GROUP, [SERVED.name], served.handlers(secret)),
+    }
     if settings.topic_map:
         consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
-    feed = FeedSources(
-        engine=engine,
-        store=store,
-        breaker=StoreBreaker(_search_seconds(settings)),
-        popularity=popularity,
-        pooling=pooling,
-        secret=secret,
-        depth=settings.feed_depth,
-        page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
-        new_micros=int(settings.new_hours * 3_600_000_000),
-    )
     mend = threading.Lock()
 
     def keep_up() -> int:
@@ -129,20 +153,55 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             consumer.close()
 
     return Recommender(
-        app=create_app(ApiContext(settings, engine, log, store, feed, relay)),
+        app=create_app(
+            ApiContext(settings, engine, log, store, serving, relay, configuration, graph_sources(serving))
+        ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
-            Loop("popularity", every(_POPULARITY_SECONDS, popularity.refresh)),
+            Loop("ledger-notes", serving.ledger.run),
+            Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
+            Loop("models", every(_MODELS_SECONDS, serving.models.refresh)),
+            Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
+            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
+            Loop("newcomers", every(_POPULARITY_SECONDS, serving.newcomers.refresh)),
         ],
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
+            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
-        pumps=[relay.run_once, keep_up],
-        operations={},
+        pumps=[relay.run_once, serving.ledger.flush, keep_up],
+        operations=config_operations(configuration),
         checks={"database": partial(database_answers, engine)},
         close=close,
+    )
+
+
+def _serving(
+    settings: RecommenderSettings,
+    engine: Engine,
+    log: EventLog,
+    store: VectorStore,
+    secret: bytes,
+    pooling: Pooling,
+    config: LiveConfig,
+) -> Serving:
+    search_seconds = _search_seconds(settings)
+    return Serving(
+        engine=engine,
+        store=store,
+        breaker=StoreBreaker(search_seconds),
+        config=config,
+        models=Registry(engine, settings.runs_url, config),
+        popularity=Popularity(engine),
+        newcomers=Newcomers(engine),
+        pooling=pooling,
+        facts=FactsCache(engine),
+        ledger=Ledger(log),
+        secret=secret,
+        page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
+        deadline_seconds=search_seconds or _EMBEDDED_SECONDS,
     )
 
 

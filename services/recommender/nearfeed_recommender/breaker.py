@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Counter
 
 from nearfeed_contracts.vector_store import StoreUnavailableError
+from nearfeed_recommender.asking import asked
 
 logger = structlog.get_logger(__name__)
 FAILURES = Counter(
@@ -42,9 +43,7 @@ class StoreBreaker:
         if self._seconds is None:
             return question()
         self._admit()
-        answer: Future[T] = Future()
-        # It may go on for as long as the driver waits, which must not keep the process from ending.
-        threading.Thread(target=_answer, args=(question, answer), name="vectors", daemon=True).start()
+        answer = asked(question, "vectors")
         wait([answer], self._seconds)
         if not answer.done():
             error = StoreUnavailableError(
@@ -97,10 +96,3 @@ class StoreBreaker:
                 self._try_at = time.monotonic() + _TRY_SECONDS
         if opens:
             logger.error("the vector store is taken for dead", error=str(error))
-
-
-def _answer(question: Callable[[], T], answer: Future[T]) -> None:
-    try:
-        answer.set_result(question())
-    except BaseException as error:
-        answer.set_exception(error)

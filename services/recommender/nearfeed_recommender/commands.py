@@ -2,15 +2,24 @@
 
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from typing import Any
 
 import structlog
 import typer
 
-from nearfeed_recommender.bootstrap import bootstrap, bootstrap_consumer, migrate_database
+from nearfeed_recommender.bootstrap import (
+    bootstrap,
+    bootstrap_consumer,
+    migrate_database,
+    operations_alone,
+)
+from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
+from nearfeed_runtime.operations import Step, runner_of
 from nearfeed_runtime.process import run_until_signal, running
 from nearfeed_runtime.settings import load_settings
 
@@ -46,3 +55,13 @@ def migrate() -> None:
     """Bring the database to the newest schema; the other processes do so too when they start."""
     migrate_database(load_settings(RecommenderSettings))
     sys.stdout.write("The database has the newest schema.\n")
+
+
+def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
+    settings = load_settings(RecommenderSettings)
+    configure_logs(settings.log_level)
+    with operations_alone(settings) as operations:
+        yield from runner_of(operations)(name, arguments)
+
+
+app.add_typer(configuring.make_app(_run), name="config")

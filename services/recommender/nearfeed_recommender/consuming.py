@@ -1,20 +1,20 @@
 """The consumer: events become rows, rows become user vectors."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete
 
 from nearfeed_contracts.events import Event, Interaction, UserErased
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import erased_users, interactions, user_vectors
+from nearfeed_recommender.erasures import erased_since, hash_user
 from nearfeed_recommender.reader_rows import merge_events
+from nearfeed_recommender.served import forget_served
 from nearfeed_recommender.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
 from nearfeed_runtime.consume import Handlers
-from nearfeed_runtime.sql import chunks, upsert
+from nearfeed_runtime.sql import upsert
 
 GROUP = "recommender"
 READERS_AT_ONCE = 50
@@ -55,23 +55,4 @@ def erase_readers(secret: bytes, transaction: Connection, events: Sequence[Event
         upsert(transaction, erased_users, [row])
         for table in (interactions, user_vectors):
             transaction.execute(delete(table).where(table.c.user_id == event.user_id))
-
-
-def hash_user(secret: bytes, user_id: str) -> str:
-    return hmac.new(secret, user_id.encode(), hashlib.sha256).hexdigest()
-
-
-def erased_since(transaction: Connection, secret: bytes, moments: Sequence[tuple[str, int]]) -> list[bool]:
-    """Of each user id with a time in microseconds whether the reader was erased then or later."""
-    erased = erasures(transaction, secret, {user_id for user_id, _ in moments})
-    return [user_id in erased and at <= erased[user_id] for user_id, at in moments]
-
-
-def erasures(transaction: Connection, secret: bytes, user_ids: set[str]) -> dict[str, int]:
-    """When those of `user_ids` that were erased were so, in microseconds."""
-    by_hash = {hash_user(secret, user_id): user_id for user_id in user_ids}
-    found: dict[str, int] = {}
-    for chunk in chunks(sorted(by_hash)):
-        rows = transaction.execute(select(erased_users).where(erased_users.c.user_hash.in_(chunk)))
-        found.update({by_hash[row.user_hash]: row.erased_at for row in rows})
-    return found
+        forget_served(transaction, event.user_id)

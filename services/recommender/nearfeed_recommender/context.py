@@ -6,8 +6,10 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_recommender.feed import FeedSources
+from nearfeed_recommender.config.changing import ConfigStore
+from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 
 
@@ -19,5 +21,7 @@ class ApiContext:
     engine: Engine
     log: EventLog
     store: VectorStore
-    feed: FeedSources
+    serving: Serving
     relay: Relay
+    configuration: ConfigStore
+    graph: GraphSources

@@ -1,105 +1,112 @@
-"""Stable pages: the ranking behind a first page is kept, and a cursor points into it."""
+"""A page: all its sections in one answer, each filled by its provider, each failing alone."""
 
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import orjson
-from sqlalchemy import Connection, delete, select
+import structlog
+from sqlalchemy import Connection
 
-from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import feed_pages
-from nearfeed_runtime.sql import upsert
+from nearfeed_contracts.errors import NearfeedError, NotFoundError
+from nearfeed_recommender.config.live import Snapshot
+from nearfeed_recommender.config.schema import Page, Section
+from nearfeed_recommender.posts import audience_of
+from nearfeed_recommender.providers.fetching import Fetches
+from nearfeed_recommender.providers.pipeline import rank_by
+from nearfeed_recommender.providers.request import Request, active_space_of, open_request
+from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.rankings import entries_of, new_request_id
+from nearfeed_recommender.serving_notes import Answer, note_served
+from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
+from nearfeed_runtime.sql import reading
 
-_SIGNATURE_BYTES = 16
-
-
-class InvalidCursorError(NearfeedError):
-    """A cursor that this service did not make for this reader."""
-
-
-class ExpiredCursorError(NearfeedError):
-    """A cursor whose ranking is no longer kept."""
+logger = structlog.get_logger(__name__)
 
 
-class Entry(NamedTuple):
-    """A ranked post before it is shown."""
-
-    item_id: str
-    score: float
-    source: str
+class UnknownPageError(NotFoundError):
+    """A page that the configuration does not have."""
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """What a first page ranked, best first, and what it was asked."""
+class SectionAnswer:
+    """`failures` says what the section had to do without; under `section`, that it is empty for a fault."""
+
+    name: str
+    title: str
+    provider: str
+    failures: Mapping[str, str]
+    items: list[ShownPost] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PageAnswer:
+    """All sections of a page for a reader; no post stands in two of them."""
 
     request_id: str
-    user_id: str
     space: str | None
-    degraded: bool
-    communities: tuple[str, ...]
-    published_after: int | None
-    entries: tuple[Entry, ...]
+    config_version: int
+    sections: list[SectionAnswer]
 
 
-def new_request_id() -> str:
-    return secrets.token_urlsafe(16)
+def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = False) -> PageAnswer:
+    """Asks the sources of all sections at once, each once, and fills the sections in their order.
+
+    Raises UnknownPageError.
+    """
+    now = serving.config.current
+    page = _page_of(now, name)
+    with reading(serving.engine) as connection:
+        audience = audience_of(connection, user_id, frozenset(), None)
+        request = open_request(serving, connection, audience, active_space_of(connection))
+        fetches = Fetches(serving, request)
+        for section in page.sections:
+            fetches.start(now.config.providers[section.provider])
+        filler = _Filler(serving, connection, request, fetches, now, name, new_request_id(), explain)
+        sections = [filler.fill(section) for section in page.sections]
+    return PageAnswer(filler.request_id, request.space, now.version, sections)
 
 
-def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> None:
-    """Stores a ranking, and removes those whose time is over."""
-    now = now_micros()
-    transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now - ttl_micros))
-    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": now}
-    upsert(transaction, feed_pages, [{**row, "page": _encode(ranking)}])
+def _page_of(now: Snapshot, name: str) -> Page:
+    if name not in now.config.pages:
+        known = ", ".join(sorted(now.config.pages)) or "none"
+        raise UnknownPageError(f"There is no page {name!r}; pages: {known}.")
+    return now.config.pages[name]
 
 
-def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ranking:
-    """Raises ExpiredCursorError."""
-    query = select(feed_pages.c.page).where(
-        feed_pages.c.request_id == request_id, feed_pages.c.created_at >= now_micros() - ttl_micros
-    )
-    page = connection.scalar(query)
-    if page is None:
-        raise ExpiredCursorError("cursor: its page is no longer kept; ask anew without a cursor.")
-    body = orjson.loads(page)
-    body["entries"] = tuple(Entry(*entry) for entry in body["entries"])
-    body["communities"] = tuple(body["communities"])
-    return Ranking(**body)
+@dataclass(frozen=True)
+class _Filler:
+    """Fills the sections of one page; `taken` are the posts of the sections before."""
 
+    serving: Serving
+    connection: Connection
+    request: Request
+    fetches: Fetches
+    now: Snapshot
+    page: str
+    request_id: str
+    explain: bool
+    taken: set[str] = field(default_factory=set)
 
-def sign_cursor(secret: bytes, user_id: str, request_id: str, position: int) -> str:
-    """A cursor: request id and position, signed over the reader too."""
-    payload = f"{request_id}.{position}"
-    raw = _signature(secret, user_id, payload) + payload.encode()
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    def fill(self, section: Section) -> SectionAnswer:
+        """The section, or an empty one that says why."""
+        try:
+            return self._filled(section)
+        except Exception as error:
+            expected = isinstance(error, NearfeedError)
+            logger.warning("section failed", section=section.name, error=str(error), exc_info=not expected)
+            told = str(error) if expected else "the section has failed"
+            return SectionAnswer(section.name, section.title, section.provider, {"section": told})
 
-
-def read_cursor(secret: bytes, user_id: str, cursor: str) -> tuple[str, int]:
-    """Request id and position. Raises InvalidCursorError."""
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:].decode()
-        genuine = hmac.compare_digest(signature, _signature(secret, user_id, payload))
-        request_id, position = payload.rsplit(".", 1)
-        if genuine:
-            return request_id, int(position)
-    except (binascii.Error, ValueError):
-        pass
-    raise InvalidCursorError("cursor: it was not made by this service for this reader.")
-
-
-def _encode(ranking: Ranking) -> str:
-    body = {**vars(ranking), "entries": [tuple(entry) for entry in ranking.entries]}
-    return orjson.dumps(body).decode()
-
-
-def _signature(secret: bytes, user_id: str, payload: str) -> bytes:
-    message = orjson.dumps([user_id, payload])
-    return hmac.new(secret, message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+    def _filled(self, section: Section) -> SectionAnswer:
+        ranked = rank_by(
+            self.serving, self.request, self.now.config, section.provider, self.fetches, self.taken
+        )
+        audience = self.request.audience.relaxed(ranked.filters)
+        entries = entries_of(ranked, explain=self.explain)
+        shown, _ = visible_from(self.connection, audience, entries, 0, section.limit)
+        items = with_reasons(
+            self.serving.pooling, self.connection, self.request.profile, self.request.space, shown
+        )
+        self.taken.update(each.post.id for each in items)
+        answer = Answer(self.request_id, self.page, section.name, ranked.provider, self.now.version, 0)
+        note_served(self.serving, self.request, answer, items, ranked.inputs)
+        return SectionAnswer(section.name, section.title, ranked.provider, ranked.failures, items)

@@ -1,58 +1,80 @@
 """What is popular now: posts by the number of readers in a window, counted anew at intervals."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, items
+from nearfeed_contracts.vector_store import Filter
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.posts import Audience
 from nearfeed_runtime.sql import reading
 
 _KEPT = 20_000
+DEFAULT_DAYS = 30.0
 
 
 @dataclass(frozen=True)
 class CountedPost:
-    """A post with the number of its readers in the window."""
+    """A post with a count: of its readers in a window, or of how often it was shown."""
 
     item_id: str
     community_id: str
     author_id: str
     published_at: int
-    readers: int
+    count: int
 
 
 class Popularity:
-    """The posts with the most readers within `days`, best first; a snapshot that `refresh` renews."""
+    """The posts with the most readers in windows of days, best first; snapshots that `refresh` renews."""
 
-    def __init__(self, engine: Engine, days: float) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._window = int(days * DAY_MICROS)
-        self._counted: list[CountedPost] | None = None
+        self._counted: dict[float, list[CountedPost]] = {}
+        self._readers: dict[str, int] = {}
 
     def refresh(self) -> None:
-        with reading(self._engine) as connection:
-            self._counted = _count_readers(connection, now_micros() - self._window)
+        """Counts every window that was asked for."""
+        for days in {DEFAULT_DAYS, *self._counted}:
+            self._count(days)
 
-    def top(self, audience: Audience, limit: int) -> list[str]:
+    def top(self, audience: Audience, limit: int, days: float = DEFAULT_DAYS) -> list[str]:
         """Ids of the most read posts that the audience allows, as far as the snapshot knows."""
-        if self._counted is None:
-            self.refresh()
-        where = audience.filter()
-        found: list[str] = []
-        for post in self._counted or ():
-            if len(found) == limit:
-                break
-            if (
-                (where.community_ids is None or post.community_id in where.community_ids)
-                and (where.published_after is None or post.published_at >= where.published_after)
-                and post.item_id not in where.exclude_item_ids
-                and post.author_id not in where.exclude_author_ids
-            ):
-                found.append(post.item_id)
-        return found
+        return first_allowed(self._window(days), audience.filter(), limit)
+
+    def readers_of(self, item_id: str) -> int:
+        """The readers of a post within 30 days, 0 for one that is not among the most read."""
+        self._window(DEFAULT_DAYS)
+        return self._readers.get(item_id, 0)
+
+    def _window(self, days: float) -> list[CountedPost]:
+        return self._counted[days] if days in self._counted else self._count(days)
+
+    def _count(self, days: float) -> list[CountedPost]:
+        with reading(self._engine) as connection:
+            counted = _count_readers(connection, now_micros() - int(days * DAY_MICROS))
+        self._counted[days] = counted
+        if days == DEFAULT_DAYS:
+            self._readers = {post.item_id: post.count for post in counted}
+        return counted
+
+
+def first_allowed(posts: Iterable[CountedPost], where: Filter, limit: int) -> list[str]:
+    """Ids of the first `limit` posts that the filter lets pass."""
+    found: list[str] = []
+    for post in posts:
+        if len(found) == limit:
+            break
+        if (
+            (where.community_ids is None or post.community_id in where.community_ids)
+            and (where.published_after is None or post.published_at >= where.published_after)
+            and post.item_id not in where.exclude_item_ids
+            and post.author_id not in where.exclude_author_ids
+        ):
+            found.append(post.item_id)
+    return found
 
 
 def _count_readers(connection: Connection, since: int) -> list[CountedPost]:

@@ -1,19 +1,24 @@
 """Posts as the feed shows them, read from SQL, and the last check of what a reader may see (rule: nobody
 sees what they may not, even where the index lags)."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, select
 
-from nearfeed_contracts.fields import from_micros
+from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.tables import interactions, items
 from nearfeed_contracts.vector_store import Filter
+from nearfeed_core.readings import Reading
 from nearfeed_recommender.memberships import Controls, communities_of, controls_of
+from nearfeed_recommender.providers.candidates import Facts
 from nearfeed_recommender.reader_rows import reading_of
 from nearfeed_runtime.sql import chunks
+
+_FACTS = tuple(items.c[name] for name in ("item_id", *Facts.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -30,35 +35,60 @@ class Post:
     url: str | None
     published_at: datetime
 
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            self.community_id, self.author_id, to_micros(self.published_at), self.tags, self.language
+        )
+
 
 @dataclass(frozen=True)
 class Audience:
-    """What one reader may and wants to see now. `communities` None: all of them."""
+    """What one reader may and wants to see now. `communities` None: all of them; `wanted` is their own wish.
+
+    `history` has the reading of each post that they have met in some way, `excluded` are those that they
+    have hidden, reported or rated low; `own` lets them see what they wrote.
+    """
 
     user_id: str
     communities: frozenset[str] | None
     published_after: int | None
     seen: frozenset[str]
     controls: Controls
+    excluded: frozenset[str] = frozenset()
+    history: Mapping[str, Reading] = field(default_factory=dict)
+    own: bool = False
+    wanted: frozenset[str] | None = None
+
+    def relaxed(self, filters: Collection[object]) -> "Audience":
+        """Without the filters membership, date, seen and own, as far as they are not among `filters`."""
+        return replace(
+            self,
+            communities=self.communities if "membership" in filters else self.wanted,
+            published_after=self.published_after if "date" in filters else None,
+            seen=self.seen if "seen" in filters else frozenset(),
+            own="own" not in filters,
+        )
 
     def filter(self) -> Filter:
         """The part of it that a search can apply."""
         return Filter(
             community_ids=self.communities,
             published_after=self.published_after,
-            exclude_item_ids=self.seen | self.controls.items,
-            exclude_author_ids=self.controls.authors | {self.user_id},
+            exclude_item_ids=self.seen | self.excluded | self.controls.items,
+            exclude_author_ids=self.controls.authors | (frozenset() if self.own else {self.user_id}),
         )
 
-    def allows(self, post: Post, published_at: int) -> bool:
+    def allows(self, item_id: str, facts: Facts) -> bool:
         return (
-            (self.communities is None or post.community_id in self.communities)
-            and (self.published_after is None or published_at >= self.published_after)
-            and post.id not in self.seen
-            and post.id not in self.controls.items
-            and post.author_id != self.user_id
-            and post.author_id not in self.controls.authors
-            and self.controls.tags.isdisjoint(post.tags)
+            (self.communities is None or facts.community_id in self.communities)
+            and (self.published_after is None or facts.published_at >= self.published_after)
+            and item_id not in self.seen
+            and item_id not in self.excluded
+            and item_id not in self.controls.items
+            and (self.own or facts.author_id != self.user_id)
+            and facts.author_id not in self.controls.authors
+            and self.controls.tags.isdisjoint(facts.tags)
         )
 
 
@@ -74,8 +104,13 @@ def audience_of(
         communities: frozenset[str] | None = joined & wanted
     else:
         communities = joined or wanted or None
-    seen = _seen_items(connection, user_id)
-    return Audience(user_id, communities, published_after, seen, controls_of(connection, user_id))
+    history = _history(connection, user_id)
+    seen = frozenset(item for item, reading in history.items() if reading.is_seen())
+    excluded = frozenset(item for item, reading in history.items() if reading.is_excluded())
+    controls = controls_of(connection, user_id)
+    return Audience(
+        user_id, communities, published_after, seen, controls, excluded, history, wanted=wanted or None
+    )
 
 
 def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]) -> dict[str, Post]:
@@ -83,9 +118,8 @@ def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]
     found: dict[str, Post] = {}
     for chunk in chunks(ids):
         query = select(items).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
-        for post, published_at in _posts(connection, query):
-            if audience.allows(post, published_at):
-                found[post.id] = post
+        posts = (_post_of(row) for row in connection.execute(query))
+        found.update({post.id: post for post in posts if audience.allows(post.id, post.facts)})
     return found
 
 
@@ -94,21 +128,35 @@ def posts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Post]:
     found: dict[str, Post] = {}
     for chunk in chunks(list(ids)):
         query = select(items).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
-        found.update({post.id: post for post, _ in _posts(connection, query)})
+        found.update({row.item_id: _post_of(row) for row in connection.execute(query)})
     return found
 
 
-def latest_posts(connection: Connection, audience: Audience, limit: int) -> list[str]:
-    """Ids of the newest posts that the audience allows, newest first."""
+def facts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Facts]:
+    """What undeleted posts are, without their texts."""
+    found: dict[str, Facts] = {}
+    for chunk in chunks(list(ids)):
+        query = select(*_FACTS).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
+        found.update({row.item_id: _facts_of(row) for row in connection.execute(query)})
+    return found
+
+
+def latest_posts(
+    connection: Connection, audience: Audience, limit: int, authors: frozenset[str] | None = None
+) -> list[str]:
+    """Ids of the newest posts that the audience allows, newest first; of `authors` alone, if given."""
     where = audience.filter()
-    query = select(items).where(items.c.deleted.is_(False))
+    query = select(*_FACTS).where(items.c.deleted.is_(False))
     if where.community_ids is not None:
         query = query.where(items.c.community_id.in_(where.community_ids))
     if where.published_after is not None:
         query = query.where(items.c.published_at >= where.published_after)
+    if authors is not None:
+        query = query.where(items.c.author_id.in_(authors))
     query = query.where(items.c.author_id.not_in(where.exclude_author_ids))
     query = query.order_by(items.c.published_at.desc(), items.c.item_id).limit(limit + len(audience.seen))
-    return [post.id for post, at in _posts(connection, query) if audience.allows(post, at)][:limit]
+    found = ((row.item_id, _facts_of(row)) for row in connection.execute(query))
+    return [item_id for item_id, facts in found if audience.allows(item_id, facts)][:limit]
 
 
 def has_posts_since(connection: Connection, audience: Audience, since: int) -> bool:
@@ -119,22 +167,25 @@ def has_posts_since(connection: Connection, audience: Audience, since: int) -> b
     return connection.scalar(query.limit(1)) is not None
 
 
-def _posts(connection: Connection, query: Select) -> Iterable[tuple[Post, int]]:  # type: ignore[type-arg]
-    for row in connection.execute(query):
-        post = Post(
-            id=row.item_id,
-            community_id=row.community_id,
-            author_id=row.author_id,
-            title=row.title,
-            body=row.body,
-            tags=tuple(orjson.loads(row.tags)),
-            language=row.language,
-            url=row.url,
-            published_at=from_micros(row.published_at),
-        )
-        yield post, row.published_at
+def _post_of(row: Row[Any]) -> Post:
+    return Post(
+        id=row.item_id,
+        community_id=row.community_id,
+        author_id=row.author_id,
+        title=row.title,
+        body=row.body,
+        tags=tuple(orjson.loads(row.tags)),
+        language=row.language,
+        url=row.url,
+        published_at=from_micros(row.published_at),
+    )
 
 
-def _seen_items(connection: Connection, user_id: str) -> frozenset[str]:
+def _facts_of(row: Row[Any]) -> Facts:
+    tags = tuple(orjson.loads(row.tags))
+    return Facts(row.community_id, row.author_id, row.published_at, tags, row.language)
+
+
+def _history(connection: Connection, user_id: str) -> dict[str, Reading]:
     rows = connection.execute(select(interactions).where(interactions.c.user_id == user_id)).mappings()
-    return frozenset(row["item_id"] for row in rows if reading_of(row).is_seen())
+    return {row["item_id"]: reading_of(row) for row in rows}

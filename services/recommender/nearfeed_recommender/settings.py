@@ -25,7 +25,6 @@ class RecommenderSettings(Settings):
     topic_map: str = Field(
         default="", description="YAML file that maps an app's own topics to events; see docs/your-app.md"
     )
-    feed_depth: int = Field(default=500, ge=1, le=5_000, description="posts that a first page ranks")
     search_timeout_ms: int = Field(
         default=200,
         ge=1,
@@ -33,10 +32,4 @@ class RecommenderSettings(Settings):
         "an embedded store is waited for",
     )
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")
-    new_hours: float = Field(
-        default=48,
-        ge=0,
-        description="every fifth place of a feed is kept for posts younger than this; 0 keeps none",
-    )
-    popular_days: float = Field(default=30, gt=0, description="window of what counts as popular")
     clock_skew_minutes: float = Field(default=5, ge=0, description="how far ahead an event's time may be")

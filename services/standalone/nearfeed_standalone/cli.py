@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_indexer import commands as indexing
+from nearfeed_recommender.config import commands as configuring
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.demo.commands import demo
 from nearfeed_standalone.importing import commands as importing
+from nearfeed_standalone.pipeline import commands as pipelines
 from nearfeed_standalone.quiet import log_warnings_alone
 
 START = "Start"
@@ -46,6 +48,8 @@ def make_app() -> typer.Typer:
 
         _mount(app, embedding.make_app(_run))
     _mount(app, indexing.make_app(_run))
+    app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
+    app.add_typer(pipelines.make_app(_data_dir), name="pipeline", rich_help_panel=MODELS)
     return app
 
 

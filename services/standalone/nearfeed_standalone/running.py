@@ -21,8 +21,11 @@ _WITHOUT_FOLDER = ("train", "retrain", "runs", "evaluate")
 _TIMEOUT = httpx.Timeout(None, connect=5.0)
 
 
-def make_runner(data_dir: Path) -> Runner:
-    """A runner that holds the folder for the operation, or asks the server that holds it."""
+def make_runner(data_dir: Path, *, services_elsewhere: bool = False) -> Runner:
+    """A runner that holds the folder for the operation, or asks the server that holds it.
+
+    Where it holds the folder it does the services' work meanwhile, unless they run elsewhere.
+    """
 
     def run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
         if name in _WITHOUT_FOLDER:
@@ -37,6 +40,7 @@ def make_runner(data_dir: Path) -> Runner:
                 yield from ask(busy.owner, name, arguments)
                 return
             services = resources.enter_context(open_services(data_dir))
+            services.flow.in_loops = services_elsewhere
             yield from runner_of(services.operations)(name, arguments)
 
     return run

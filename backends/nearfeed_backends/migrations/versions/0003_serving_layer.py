@@ -80,6 +80,7 @@ def create_ledger() -> None:
     )
     create_index("served_items_by_item", "served_items", ["item_id"])
     create_index("interactions_by_time", "interactions", ["newest_at"])
+    create_index("items_by_author", "items", ["author_id", "published_at"])
 
 
 def create_graph() -> None:
@@ -98,8 +99,10 @@ def create_graph() -> None:
         sa.Column("score", DOUBLE, nullable=False),
         sa.Column("properties", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("label", "from_id", "to_id"),
+        sqlite_with_rowid=False,
     )
     create_index("edges_by_score", "edges", ["label", "from_id", "score"])
+    create_index("memberships_by_community", "memberships", ["community_id", "joined_at"])
 
 
 def create_pipelines() -> None:
@@ -129,9 +132,9 @@ def create_pipelines() -> None:
     )
 
 
-def create_table(name: str, *parts: sa.schema.SchemaItem) -> None:
+def create_table(name: str, *parts: sa.schema.SchemaItem, **options: bool) -> None:
     if not sa.inspect(op.get_bind()).has_table(name):
-        op.create_table(name, *parts)
+        op.create_table(name, *parts, **options)
 
 
 def create_index(name: str, table: str, columns: list[str]) -> None:

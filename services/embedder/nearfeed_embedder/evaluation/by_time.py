@@ -33,7 +33,15 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
         times=before.time,
         cut=by_time.cut,
         texts=[post.text for post in dataset.posts],
+        reader_ids=dataset.reader_ids,
     )
+
+
+def read_matrix(dataset: Dataset) -> "csr_matrix":
+    """1 for every reading (readers, items)."""
+    readings = dataset.readings
+    shape = (int(readings.reader.max(initial=-1)) + 1, len(dataset.posts))
+    return matrix_of(readings.reader, readings.item, shape)
 
 
 def history_of(

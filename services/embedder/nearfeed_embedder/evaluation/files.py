@@ -32,7 +32,8 @@ def read_files(interactions: Path, items: Path | None, rule: WeightRule) -> Data
     """
     rows = _interactions(interactions)
     posts = _posts(items) if items else _posts_of(rows)
-    return Dataset(posts, np.ones(len(posts), np.int64), _readings(rows, posts, rule), rule.half_life_days)
+    readings, reader_ids = _readings(rows, posts, rule)
+    return Dataset(posts, np.ones(len(posts), np.int64), readings, rule.half_life_days, reader_ids)
 
 
 def read_texts(items: Path) -> dict[str, str]:
@@ -81,7 +82,7 @@ def _posts_of(rows: pl.DataFrame) -> list[Post]:
     return [Post(item_id, "", (), "") for item_id in rows["item_id"].unique().sort()]
 
 
-def _readings(rows: pl.DataFrame, posts: list[Post], rule: WeightRule) -> Readings:
+def _readings(rows: pl.DataFrame, posts: list[Post], rule: WeightRule) -> tuple[Readings, list[str]]:
     column = {post.item_id: number for number, post in enumerate(posts)}
     rows = rows.filter(pl.col("item_id").is_in(column)).sort("user_id", "item_id")
     pairs = rows.select("user_id", "item_id").with_columns(
@@ -99,7 +100,8 @@ def _readings(rows: pl.DataFrame, posts: list[Post], rule: WeightRule) -> Readin
     taken = kept["row"].to_numpy()
     reader = kept["user_id"].rle_id().to_numpy().astype(np.intp)
     item = np.array([column[item_id] for item_id in kept["item_id"]], dtype=np.intp)
-    return Readings(reader, item, newest[taken], weight[taken]).sorted()
+    reader_ids = kept["user_id"].unique(maintain_order=True).to_list()
+    return Readings(reader, item, newest[taken], weight[taken]).sorted(), reader_ids
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> pl.DataFrame:

@@ -58,6 +58,7 @@ def split_hidden(dataset: Dataset, hidden: Hidden) -> Split:
         candidates=candidates,
         told=_told(readings, hidden, candidates, len(cases)),
         texts=[post.text for post in dataset.posts],
+        reader_ids=dataset.reader_ids,
     )
 
 

@@ -48,6 +48,7 @@ class Lists:
             candidates=np.ones(len(self.item_ids), np.bool_),
             told=self._told(on, both),
             texts=texts,
+            reader_ids=self.reader_ids,
         )
 
     def _told(self, on: Part, both: bool) -> tuple[str, ...]:

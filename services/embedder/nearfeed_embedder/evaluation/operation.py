@@ -6,18 +6,13 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from nearfeed_embedder.evaluation.models import (
-    DEFAULT,
-    Baseline,
-    UnfitModelError,
-    baseline_of,
-    inputs_of,
-    open_model,
-    scorer_of_run,
-)
+from nearfeed_contracts.runs import Run
+from nearfeed_embedder.evaluation.blends import Blend, blend_of, by_fusion
+from nearfeed_embedder.evaluation.models import DEFAULT, Baseline, UnfitModelError, baseline_of, inputs_of
 from nearfeed_embedder.evaluation.ranking import Ranking
 from nearfeed_embedder.evaluation.report import tables_of, write_csv
 from nearfeed_embedder.evaluation.results import Line, lines_of, rankings_of
+from nearfeed_embedder.evaluation.runs import open_model, scorer_of_run
 from nearfeed_embedder.evaluation.slices import empty_slices
 from nearfeed_embedder.evaluation.sources import Source, read_split
 from nearfeed_embedder.evaluation.split import Scorer, Split
@@ -27,6 +22,8 @@ from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Progress, Said, Step
 
 Rankings = dict[str, dict[str, Ranking]]
+Single = Baseline | Run
+Model = Single | Blend[Single]
 
 
 def evaluate(
@@ -41,18 +38,17 @@ def evaluate(
     """Ranks all posts by each model for every reader of a split, and tells how well.
 
     `source` has the fields of `Source`. Models are baselines with settings, names of runs or their
-    folders; all baselines that the data allow where none is named. Gains are over `reference`, the
-    first model where it is not given. Raises NearfeedError for what cannot be read or made.
+    folders, and blends of these; all baselines that the data allow where none is named. Gains are over
+    `reference`, the first model where it is not given. Raises NearfeedError for what cannot be read or made.
     """
     asked = list(dict.fromkeys([*(models or DEFAULT), *([reference] if reference else [])]))
-    opened = {name: baseline_of(name) or open_model(settings.runs_url, name) for name in asked}
+    opened = {name: _opened(settings.runs_url, name) for name in asked}
     split = yield from read_split(Source(**source), engine, settings.weight_rule)
     for sentence in split.told:
         yield Said(sentence)
     if empty := empty_slices(split):
         yield Said(f"Slices that hold nobody here: {', '.join(empty)}.")
-    baselines = [model for model in opened.values() if isinstance(model, Baseline)]
-    wants_text = any(baseline.needs_text for baseline in baselines)
+    wants_text = any(_needs_text(model) for model in opened.values())
     text_vectors = (yield from _text_vectors(settings, split)) if wants_text else None
     rankings = yield from _rank(opened, split, text_vectors, optional=not models)
     reference = reference or next(iter(rankings))
@@ -64,7 +60,7 @@ def evaluate(
 
 
 def _rank(
-    opened: Mapping[str, Any], split: Split, text_vectors: Vectors | None, *, optional: bool
+    opened: Mapping[str, Model], split: Split, text_vectors: Vectors | None, *, optional: bool
 ) -> Generator[Step, None, Rankings]:
     rankings: Rankings = {}
     for number, (name, model) in enumerate(opened.items()):
@@ -83,17 +79,29 @@ def _rank(
     return rankings
 
 
-def _scorer(model: Any, split: Split, text_vectors: Vectors | None) -> tuple[Scorer, str]:
+def _opened(runs_url: str, asked: str) -> Model:
+    def single(name: str) -> Single:
+        return baseline_of(name) or open_model(runs_url, name)
+
+    return blend_of(asked, single) or single(asked)
+
+
+def _needs_text(model: Model) -> bool:
+    if isinstance(model, Blend):
+        return any(_needs_text(member) for member in model.models.values())
+    return isinstance(model, Baseline) and model.needs_text
+
+
+def _scorer(model: Model, split: Split, text_vectors: Vectors | None) -> tuple[Scorer, str]:
     """The scorer, and what a reader of its figures must know."""
     if isinstance(model, Baseline):
         return model.scorer(inputs_of(split, text_vectors)), ""
-    scorer, lacking = scorer_of_run(model, split)
-    remarks = []
-    if lacking:
-        remarks.append(f"{lacking} posts have no vector in it, and are never shown.")
-    if split.cut is None or model.manifest.data.last is None:
-        remarks.append("whether it has learned from what is to be found cannot be told.")
-    return scorer, " ".join(remarks)
+    if isinstance(model, Run):
+        return scorer_of_run(model, split)
+    members = {name: _scorer(member, split, text_vectors) for name, member in model.models.items()}
+    scorers = {name: scorer for name, (scorer, _) in members.items()}
+    remarks = [f"of {name}, {remark}" for name, (_, remark) in members.items() if remark]
+    return by_fusion(scorers, model.weights, split, model.k, model.depth), " ".join(remarks)
 
 
 def _lines(rankings: Rankings, reference: str, split: Split) -> Stage[list[Line]]:

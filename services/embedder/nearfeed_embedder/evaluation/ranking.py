@@ -62,7 +62,7 @@ def rank(
     step = max(1, _CELLS_AT_ONCE // split.n_items)
     for start in range(0, len(readers), step):
         part = slice(start, start + step)
-        ranked[part] = _rank_part(scorer, split, readers[part], candidates, depth)
+        ranked[part] = ranked_of(scorer, split, readers[part], candidates, depth)
         hits[part] = metrics.hits_of(ranked[part], targets[readers[part]].toarray() > 0)
     return Ranking(
         readers,
@@ -73,9 +73,8 @@ def rank(
     )
 
 
-def _rank_part(
-    scorer: Scorer, split: Split, readers: Rows, candidates: NDArray[np.bool_], depth: int
-) -> Rows:
+def ranked_of(scorer: Scorer, split: Split, readers: Rows, candidates: NDArray[np.bool_], depth: int) -> Rows:
+    """The first `depth` candidates (items) that are not masked, (readers, depth); -1 where none is left."""
     scores = np.array(scorer(readers), dtype=np.float32)
     scores[:, ~candidates] = -np.inf
     scores[split.masked[readers].nonzero()] = -np.inf

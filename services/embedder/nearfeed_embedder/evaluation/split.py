@@ -1,6 +1,6 @@
 """What models learn from and what they are to find, however it was split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ class Split:
     who is to be scored; what is in `masked` is never ranked for its reader, and `targets` are to be
     found. `candidates` (items) are ranked at all. `times` (train.nnz, in the order of `train.data`)
     are microseconds since 1970, `cut` is the time of the split; both None where lists have none, as are
-    `texts` (items). `told` says in sentences how it was split and what is masked.
+    `texts` (items). `reader_ids` (readers) may be (), where nobody has named them. `told` says in sentences
+    how it was split and what is masked.
     """
 
     item_ids: list[str]
@@ -40,6 +41,7 @@ class Split:
     times: NDArray[np.int64] | None = None
     cut: int | None = None
     texts: list[str] | None = None
+    reader_ids: Sequence[str] = ()
 
     @property
     def n_items(self) -> int:

@@ -24,7 +24,9 @@ def tower_of(run: Run) -> Querying:
             run.read_bytes(file), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise BrokenRunError(f"{run.path(file)} cannot be run as ONNX: {str(error).splitlines()[0]}.") from None
+        raise BrokenRunError(
+            f"{run.path(file)} cannot be run as ONNX: {str(error).splitlines()[0]}."
+        ) from None
 
     def query(pooled: Vectors) -> Vectors:
         return np.asarray(session.run(["query"], {"pooled": pooled})[0], np.float32)

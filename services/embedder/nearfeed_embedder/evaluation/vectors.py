@@ -37,6 +37,22 @@ def by_vectors(
     return score
 
 
+def by_vectors_of_some(
+    vectors: Vectors,
+    contexts: Vectors,
+    blocks: Sequence[Block],
+    history: "csr_matrix",
+    there: NDArray[np.bool_],
+    *,
+    tower: Querying | None = None,
+) -> Scorer:
+    """As `by_vectors`; posts that are not `there` (items) describe nobody, and score -inf."""
+    known = history.multiply(there[None, :].astype(np.float32)).tocsr()
+    known.eliminate_zeros()
+    score = by_vectors(vectors, contexts, blocks, known, tower=tower)
+    return lambda readers: np.where(there, score(readers), np.float32(-np.inf))
+
+
 def pool_readers(contexts: Vectors, history: "csr_matrix", blocks: Sequence[Block]) -> NDArray[np.float64]:
     """The vectors (readers, dim) of all rows of `history`: `pool_reader` of each."""
     return np.concatenate([_pool_block(contexts, history, block) for block in blocks], axis=1)

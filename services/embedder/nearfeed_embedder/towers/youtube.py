@@ -4,8 +4,7 @@ RecSys 2016, section 3: a network over the average of the embeddings of what a r
 example and what else is known of the reader, trained as a softmax over all posts.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +18,12 @@ class TowerRule:
     """How the tower is made and trained; `each` is the number of examples of a reader in an epoch.
 
     Where there are more posts than `negatives`, so many are drawn for a batch by how often they are read.
+    `spread` is the deviation of vectors at the start, `forgotten` the share of a history that a batch leaves
+    out.
     """
 
     dim: int = 64
-    hidden: tuple[int, ...] = (128,)
+    hidden: int = 128
     dropout: float = 0.3
     epochs: int = 20
     patience: int = 3
@@ -34,9 +35,6 @@ class TowerRule:
     spread: float = 0.05
     forgotten: float = 0.5
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Tower(nn.Module):
     """From `pooled` (n, dim + 1), whose last column is the sum of weights, to the query (n, dim + 1).
@@ -47,12 +45,12 @@ class Tower(nn.Module):
 
     def __init__(self, rule: TowerRule) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        width = rule.dim + 4
-        for hidden in rule.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(rule.dropout)]
-            width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, rule.dim))
+        self.layers = nn.Sequential(
+            nn.Linear(rule.dim + 4, rule.hidden),
+            nn.ReLU(),
+            nn.Dropout(rule.dropout),
+            nn.Linear(rule.hidden, rule.dim),
+        )
 
     def forward(self, pooled: Tensor) -> Tensor:
         return self.query(pooled, torch.zeros_like(pooled[:, :1]))

@@ -5,15 +5,19 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from nearfeed_recommender.api import (
+    config_entry_routes,
+    config_routes,
     event_routes,
     feed_routes,
     health_routes,
     item_routes,
+    page_routes,
     reader_routes,
 )
 from nearfeed_recommender.api.middleware import Observed
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.graphql import routes as graphql_routes
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -31,7 +35,8 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
-    for routes in (feed_routes, item_routes, event_routes, reader_routes):
+    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
+    for routes in (*data, config_routes, config_entry_routes):
         app.include_router(routes.router, responses=_PROBLEMS)
     app.include_router(health_routes.router)
     install_problem_handlers(app)

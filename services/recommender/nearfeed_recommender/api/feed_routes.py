@@ -5,13 +5,16 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, UtcTime, to_micros
 from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.feed import FeedPage, ShownPost, first_page, next_page
+from nearfeed_recommender.feed import FeedPage, first_page, next_page
+from nearfeed_recommender.showing import ShownPost
 
 router = APIRouter(prefix="/v1", tags=["feed"], dependencies=[Depends(require("feed"))])
+
+Explain = Annotated[bool, Query(description="tell of each post what every step made of it")]
 
 
 class PostOut(BaseModel):
@@ -36,20 +39,36 @@ class ReasonOut(BaseModel):
     item_id: str | None
 
 
+class StepOut(BaseModel):
+    """What a step made of a post: `source:NAME`, `blend`, `rank` or `slate:RULE`; ranks count from 1."""
+
+    step: str
+    rank: int
+    score: float
+
+
 class FeedItemOut(PostOut):
-    """A post in the feed: `source` is personal, new, popular or latest."""
+    """A post in an answer: `source` is that of the provider which brought it."""
 
     score: float
     source: str
     reason: ReasonOut
+    explain: list[StepOut] | None = Field(
+        default=None, description="its way through the provider, with explain=true"
+    )
 
 
 class FeedOut(BaseModel):
-    """A page of the feed. `degraded` says that it is no personal one though it should be."""
+    """A page of the feed.
+
+    `degraded` says that it had to do without a source or a step, `failures` without which and why.
+    """
 
     request_id: str
     space: str | None
+    provider: str
     degraded: bool
+    failures: dict[str, str]
     next_cursor: str | None
     items: list[FeedItemOut]
 
@@ -64,6 +83,7 @@ def get_feed(
         list[Id] | None, Query(max_length=100, description="only these communities; may be repeated")
     ] = None,
     published_after: Annotated[UtcTime | None, Query(description="only posts published since then")] = None,
+    explain: Explain = False,
 ) -> FeedOut:
     """Posts of the reader's communities that they have not read and did not write, best first.
 
@@ -71,21 +91,29 @@ def get_feed(
     minutes, without repeats. A cursor keeps the filters of its first page.
     """
     if cursor is not None:
-        return _answer(next_page(context.feed, user_id, cursor, limit))
+        return _answer(next_page(context.serving, user_id, cursor, limit), explain)
     after = to_micros(published_after) if published_after else None
-    return _answer(first_page(context.feed, user_id, limit, frozenset(community_id or ()), after))
+    wanted = frozenset(community_id or ())
+    return _answer(first_page(context.serving, user_id, limit, wanted, after, explain=explain), explain)
 
 
-def _answer(page: FeedPage) -> FeedOut:
+def _answer(page: FeedPage, explain: bool) -> FeedOut:
     return FeedOut(
         request_id=page.request_id,
         space=page.space,
+        provider=page.provider,
         degraded=page.degraded,
+        failures=dict(page.failures),
         next_cursor=page.next_cursor,
-        items=[_item(shown) for shown in page.items],
+        items=[item_out(shown, explain=explain) for shown in page.items],
     )
 
 
-def _item(shown: ShownPost) -> FeedItemOut:
+def item_out(shown: ShownPost, *, explain: bool) -> FeedItemOut:
+    """A shown post as it is answered."""
     reason = ReasonOut(**asdict(shown.reason))
-    return FeedItemOut(**asdict(shown.post), score=shown.score, source=shown.source, reason=reason)
+    entry = shown.entry
+    steps = [StepOut(**mark._asdict()) for mark in entry.marks] if explain else None
+    return FeedItemOut(
+        **asdict(shown.post), score=entry.score, source=entry.source, reason=reason, explain=steps
+    )

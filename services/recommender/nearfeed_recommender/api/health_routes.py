@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_recommender.api.access import Context
-from nearfeed_recommender.feed import active_space_of
+from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_runtime.sql import reading
 
 logger = structlog.get_logger(__name__)

@@ -19,8 +19,8 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
-from nearfeed_recommender.feed import active_space_of
 from nearfeed_recommender.posts import posts_by_id
+from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_recommender.similar import similar_posts
 from nearfeed_runtime.sql import committed, reading
 
@@ -59,7 +59,7 @@ def get_similar(
 ) -> SimilarOut:
     with reading(context.engine) as connection:
         space = active_space_of(connection)
-        found = similar_posts(connection, context.store, context.feed.breaker, space, item_id, limit)
+        found = similar_posts(connection, context.store, context.serving.breaker, space, item_id, limit)
     return SimilarOut(
         space=space, items=[SimilarItemOut(**asdict(post), score=hit.score) for post, hit in found]
     )

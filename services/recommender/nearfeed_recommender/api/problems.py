@@ -18,14 +18,16 @@ from nearfeed_contracts.errors import (
     NearfeedError,
     NotFoundError,
 )
-from nearfeed_recommender.pages import ExpiredCursorError
+from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
+from nearfeed_recommender.rankings import ExpiredCursorError
 
 logger = structlog.get_logger(__name__)
 _RETRY_SECONDS = "1"
-_SCOPES_OF_FIELDS = {"body", "query", "path", "header", "one", "many"}
+_TAGS_OF_SHAPES = {"one", "many"}
 _STATUS: dict[type[NearfeedError], HTTPStatus] = {
     ExpiredCursorError: HTTPStatus.GONE,
     NotFoundError: HTTPStatus.NOT_FOUND,
+    StaleVersionError: HTTPStatus.PRECONDITION_FAILED,
     ConflictError: HTTPStatus.CONFLICT,
     BackendUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     NearfeedError: HTTPStatus.BAD_REQUEST,
@@ -84,8 +86,20 @@ def _invalid_request(_: Request, error: Exception) -> JSONResponse:
 def _nearfeed_error(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, FieldError):
         return problem(error.status, str(error), error.faults)
+    if isinstance(error, ConfigError):
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), _config_faults(error))
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
     return problem(status, str(error))
+
+
+def _config_faults(error: ConfigError) -> list[FieldFault]:
+    return [
+        FieldFault(
+            field=fault.path or "body",
+            message=f"{fault.message} (line {fault.line})" if fault.line else fault.message,
+        )
+        for fault in error.faults
+    ]
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
@@ -106,8 +120,8 @@ def _unexpected(_: Request, error: Exception) -> JSONResponse:
 
 
 def _field(fault: dict[str, Any]) -> str:
-    path = [str(part) for part in fault["loc"]]
-    while path and path[0] in _SCOPES_OF_FIELDS:
+    path = [str(part) for part in fault["loc"][1:]]
+    while path and path[0] in _TAGS_OF_SHAPES:
         path.pop(0)
     if fault["type"] == "json_invalid":
         return "body"

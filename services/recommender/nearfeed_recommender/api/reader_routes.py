@@ -10,10 +10,10 @@ from nearfeed_contracts.events import Control
 from nearfeed_contracts.fields import Id, Tag, now_micros
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.erasure import OwnPosts, erase_user
-from nearfeed_recommender.feed import active_space_of
 from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.profiles import load_profile
+from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_recommender.user_vectors import live_spaces
 from nearfeed_runtime.sql import committed, reading
 
@@ -97,7 +97,7 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
         space = active_space_of(connection)
         if space is None:
             return ReaderVectorOut(user_id=user_id, space=None, vector=None, readings=[])
-        pooling = context.feed.pooling
+        pooling = context.serving.pooling
         profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
         vector = profile.vector(live_spaces(connection)[space])
         titles = {post.id: post.title for post in posts_by_id(connection, profile.item_ids).values()}
@@ -143,7 +143,7 @@ def erase(
     A replay of the log does not bring them back; the log itself keeps its records for 30 days.
     """
     committed(
-        context.engine, lambda transaction: erase_user(transaction, context.feed.secret, user_id, posts)
+        context.engine, lambda transaction: erase_user(transaction, context.serving.secret, user_id, posts)
     )
     context.relay.notify()
     return Response(status_code=HTTPStatus.ACCEPTED)

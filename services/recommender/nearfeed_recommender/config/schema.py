@@ -5,7 +5,7 @@ One document holds all of it, and holds as a whole or not at all (`nearfeed_reco
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, Language, Title
 
@@ -74,10 +74,14 @@ Model = Annotated[
 
 
 class SourceBase(Part):
-    """`limit` posts at most within `deadline_ms`; `weight` is what a fusion gives them."""
+    """`limit` posts at most, `weight` is what a fusion gives them.
+
+    After `deadline_ms` the answer goes out without it; where none is given, after what a vector server has
+    (NEARFEED_SEARCH_TIMEOUT_MS), and with an embedded store after five seconds.
+    """
 
     limit: Limit = 200
-    deadline_ms: Annotated[int, Field(ge=1, le=10_000)] = 200
+    deadline_ms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
 
 
@@ -123,7 +127,6 @@ class WalkSource(SourceBase):
     readings: Annotated[int, Field(ge=1, le=512)] = 50
     steps: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
     restart: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    half_life_days: Days = 30.0
     enough_posts: Annotated[int, Field(ge=1)] | None = None
     enough_visits: Annotated[int, Field(ge=1)] = 4
 
@@ -207,8 +210,15 @@ class LanguageFilter(Part):
     language: Annotated[tuple[Language, ...], Field(min_length=1, max_length=50)]
 
 
+def _form_of_filter(given: Any) -> str:
+    return "by language" if isinstance(given, dict | LanguageFilter) else "by name"
+
+
 NamedFilter = Literal["membership", "date", "seen", "own", "blocked", "hidden_topic"]
-Filter = NamedFilter | LanguageFilter
+Filter = Annotated[
+    Annotated[NamedFilter, Tag("by name")] | Annotated[LanguageFilter, Tag("by language")],
+    Discriminator(_form_of_filter),
+]
 DEFAULT_FILTERS: tuple[NamedFilter, ...] = (
     "membership",
     "date",
@@ -341,7 +351,15 @@ class LiveRelation(Part):
     model: Id
 
 
-Relation = StoredRelation | LiveRelation
+def _form_of_relation(given: Any) -> str:
+    stored = "edges" in given if isinstance(given, dict) else isinstance(given, StoredRelation)
+    return "stored edges" if stored else "live model"
+
+
+Relation = Annotated[
+    Annotated[StoredRelation, Tag("stored edges")] | Annotated[LiveRelation, Tag("live model")],
+    Discriminator(_form_of_relation),
+]
 
 
 class Config(Part):

@@ -1,6 +1,5 @@
 """Reads a YAML map whole; what is wrong is told with its path in the file."""
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.mapping.strict import UNKNOWN
+from nearfeed_recommender.strict_yaml import StrictLoader, tell_yaml_fault
 
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[int | str, ...]
@@ -26,11 +26,11 @@ class MapError(NearfeedError):
 def read_map(file: Path, model: type[M]) -> M:
     """Raises MapError with the first fault of the file."""
     try:
-        body = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - it is a safe loader
+        body = yaml.load(file.read_bytes(), StrictLoader)  # noqa: S506 - it is a safe loader
     except OSError as error:
         raise MapError(file, "", f"{file} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise MapError(file, "", _yaml_fault(error)) from None
+        raise MapError(file, "", tell_yaml_fault(error)) from None
     if not isinstance(body, dict):
         raise MapError(file, "", _NO_NAMES)
     try:
@@ -62,25 +62,3 @@ def _first_fault(error: ValidationError, body: Any) -> tuple[str, str]:
         loc = (*loc, first["ctx"]["name"])
     fault = _FAULTS.get(first["type"], first["msg"].removeprefix("Value error, "))
     return path_of(loc, body), fault[:1].lower() + fault[1:]
-
-
-def _yaml_fault(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}{getattr(error, 'problem', None) or 'is no YAML'}"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a name that stands twice, of which YAML's own rule would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} stands twice", key_node.start_mark
-                )
-            if isinstance(key, Hashable):
-                seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -1,8 +1,10 @@
 """A post on its way through a provider, with what every step made of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
+
+SOURCE_MARK = "source:"
 
 
 class Mark(NamedTuple):
@@ -16,9 +18,9 @@ class Mark(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """`source` is the one that is said to have brought it: the first by its weighted rank."""
+    """`source` is what is said to have brought it: a source, or `new` at a place kept for new posts."""
 
     item_id: str
     score: float
@@ -27,7 +29,12 @@ class Candidate:
 
     def marked(self, step: str, rank: int, score: float) -> "Candidate":
         """With one more mark, and its score."""
-        return replace(self, score=score, marks=(*self.marks, Mark(step, rank, score)))
+        return Candidate(self.item_id, score, self.source, (*self.marks, Mark(step, rank, score)))
+
+    def is_of(self, source: str) -> bool:
+        """Whether the source gave it, be it among others."""
+        step = source_step(source)
+        return any(mark.step == step for mark in self.marks)
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,22 @@ class Facts:
     language: str | None
 
 
+def source_step(source: str) -> str:
+    """The name of a source's marks."""
+    return f"{SOURCE_MARK}{source}"
+
+
 def marked_in_order(step: str, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Each candidate with a mark of its place, at the score that it has."""
     return [
         candidate.marked(step, rank, candidate.score) for rank, candidate in enumerate(candidates, start=1)
+    ]
+
+
+def marked_by_score(step: str, candidates: Sequence[Candidate], scores: Sequence[float]) -> list[Candidate]:
+    """Best score first, ties in the order that stood, each with a mark and its new score."""
+    order = sorted(range(len(candidates)), key=lambda index: -scores[index])
+    return [
+        candidates[index].marked(step, rank, float(scores[index]))
+        for rank, index in enumerate(order, start=1)
     ]

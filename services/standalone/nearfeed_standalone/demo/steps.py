@@ -16,10 +16,10 @@ from nearfeed_runtime.operations import show
 from nearfeed_runtime.sql import reading
 from nearfeed_standalone.demo.farewell import tell_what_to_try
 from nearfeed_standalone.demo.files import films_in
-from nearfeed_standalone.demo.training import train
 from nearfeed_standalone.lock import hold
 from nearfeed_standalone.serve import listening, serve_services
 from nearfeed_standalone.services import Services, open_services
+from nearfeed_standalone.training import train
 
 STEPS = 5
 FILES = "demo"
@@ -70,7 +70,7 @@ def ensure_run(services: Services, choices: Choices, console: Console) -> Run:
     """The newest run; trained where there is none."""
     runs = _runs(services)
     if not runs:
-        train(choices.data_dir, choices.epochs)
+        train(choices.data_dir, {"epochs": choices.epochs})
         return _runs(services)[-1]
     console.print(f"run {runs[-1].manifest.space} was trained before", highlight=False)
     return runs[-1]

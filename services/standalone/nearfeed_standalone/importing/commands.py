@@ -1,4 +1,4 @@
-"""`nearfeed import`: files of items, deletions, interactions or memberships, or an app's database."""
+"""`nearfeed import`: files of one kind of data, or an app's database."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,18 +23,19 @@ _TIMES = "Times are ISO 8601 with a zone, or seconds since 1970."
 
 
 def make_app(run: Runner) -> typer.Typer:
-    """The commands `items`, `deletions`, `interactions` and `memberships`, and `--from URL --map FILE`."""
+    """A command for each kind of file, and `--from URL --map FILE`."""
     app = typer.Typer()
     _add_database(app, run)
     _add_files(app, run)
+    _add_graph_files(app, run)
     return app
 
 
 def _add_database(app: typer.Typer, run: Runner) -> None:
     @app.callback(
         invoke_without_command=True,
-        help="Take in items, interactions or memberships from Parquet, CSV or JSON lines, or all of them "
-        "from an app's own database with --from URL --map FILE.",
+        help="Take in items, interactions, memberships, vertices or edges from Parquet, CSV or JSON lines, "
+        "or what an app's own database has of the first three with --from URL --map FILE.",
     )
     def database(context: typer.Context, url: From = None, map_: Map = None, anew: Anew = False) -> None:
         if context.invoked_subcommand is not None:
@@ -56,21 +57,22 @@ def _take_in_database(run: Runner, url: str, map_: Path, anew: bool) -> None:
     show(run("import.database", arguments))
 
 
-def _add_files(app: typer.Typer, run: Runner) -> None:
-    def take_in(kind: str, path: Path) -> None:
-        show(run("import", {"kind": kind, "path": str(path.absolute())}))
+def _take_in(run: Runner, kind: str, path: Path) -> None:
+    show(run("import", {"kind": kind, "path": str(path.absolute())}))
 
+
+def _add_files(app: typer.Typer, run: Runner) -> None:
     @app.command(
         short_help="Posts: id, community, author, title, text, tags, time.",
         help="Columns: item_id, community_id, author_id, title, published_at; body, tags (a list, or text "
         f"with | between), language and url may be missing. {_TIMES}",
     )
     def items(file: File) -> None:
-        take_in("items", file)
+        _take_in(run, "items", file)
 
     @app.command(short_help="Posts that are gone.", help="Column: item_id.")
     def deletions(file: File) -> None:
-        take_in("deletions", file)
+        _take_in(run, "deletions", file)
 
     @app.command(
         short_help="Who did what with which post, and when.",
@@ -78,11 +80,28 @@ def _add_files(app: typer.Typer, run: Runner) -> None:
         f"{_TIMES}",
     )
     def interactions(file: File) -> None:
-        take_in("interactions", file)
+        _take_in(run, "interactions", file)
 
     @app.command(
         short_help="Who has joined which community.",
         help=f"Columns: user_id, community_id; joined_at may be missing. {_TIMES}",
     )
     def memberships(file: File) -> None:
-        take_in("memberships", file)
+        _take_in(run, "memberships", file)
+
+
+def _add_graph_files(app: typer.Typer, run: Runner) -> None:
+    @app.command(
+        short_help="What the app knows beside posts and readers, by kind.",
+        help="Columns: kind, vertex_id; properties (a JSON object) may be missing.",
+    )
+    def vertices(file: File) -> None:
+        _take_in(run, "vertices", file)
+
+    @app.command(
+        short_help="What leads from one id to another, by label.",
+        help="Columns: label, from_id, to_id; score (1 where it is missing) and properties (a JSON object) "
+        "may be missing.",
+    )
+    def edges(file: File) -> None:
+        _take_in(run, "edges", file)

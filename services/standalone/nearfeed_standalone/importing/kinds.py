@@ -18,8 +18,9 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
-from nearfeed_recommender.consuming import erased_since
+from nearfeed_recommender.erasures import erased_since
 from nearfeed_recommender.memberships import put_memberships
+from nearfeed_standalone.importing.bulk import BULK_KINDS
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 
 Faults = list[str | None]
@@ -132,5 +133,6 @@ DATABASE_KINDS = KINDS | {
 def kind_of(name: str) -> ImportKind:
     """Raises NotFoundError."""
     if name not in KINDS:
-        raise NotFoundError(f"{name!r} cannot be imported; choose one of {', '.join(KINDS)}.")
+        names = ", ".join([*KINDS, *BULK_KINDS])
+        raise NotFoundError(f"{name!r} cannot be imported; choose one of {names}.")
     return KINDS[name]

@@ -1,10 +1,9 @@
 """The operation `import`: rows in batches, each with its effects or not at all."""
 
-import re
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,15 +15,17 @@ from sqlalchemy import Connection, Engine
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.events import tell_fault
-from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import committed, writing
+from nearfeed_runtime.operations import Step
+from nearfeed_runtime.sql import committed
+from nearfeed_standalone.importing.bulk import BULK_KINDS, BulkJob
 from nearfeed_standalone.importing.database import open_sources
+from nearfeed_standalone.importing.job import Job
 from nearfeed_standalone.importing.kinds import DATABASE_KINDS, ImportKind, kind_of
 from nearfeed_standalone.importing.opening import file_source
-from nearfeed_standalone.importing.refused import Refusal, RefusedRows, refused_rows
+from nearfeed_standalone.importing.refused import Refusal, RefusedRows
 from nearfeed_standalone.importing.rows import filled
 from nearfeed_standalone.importing.source import RawRow, Rows, Source
-from nearfeed_standalone.importing.state import State, state_of, store_state
+from nearfeed_standalone.importing.state import State, store_state
 
 _BATCH = 1_000
 
@@ -43,8 +44,7 @@ class Importer:
     def run(self, kind: str, path: str) -> Iterator[Step]:
         """Takes in a file, from where it was broken off. Raises UnreadableFileError."""
         with self._alone():
-            form = kind_of(kind)
-            yield from _Job(self, kind, form, file_source(Path(path), form.required)).run()
+            yield from self._job(kind, Path(path)).run()
 
     def run_database(self, url: str, map_path: str, anew: bool = False) -> Iterator[Step]:
         """Takes in what an app's database has, by a map; only what is new since the last time, or all.
@@ -53,7 +53,25 @@ class Importer:
         """
         with self._alone(), open_sources(url, Path(map_path)) as sources:
             for kind, source in sources:
-                yield from _Job(self, kind, DATABASE_KINDS[kind], source).run(anew=anew)
+                yield from self._rows_job(kind, DATABASE_KINDS[kind], source).run(anew=anew)
+
+    def _job(self, kind: str, path: Path) -> Job[Any]:
+        if bulk := BULK_KINDS.get(kind):
+            return BulkJob(self.engine, self.folder, kind, bulk, file_source(path, bulk.required))
+        form = kind_of(kind)
+        return self._rows_job(kind, form, file_source(path, form.required))
+
+    def _rows_job(self, kind: str, form: ImportKind, source: Source) -> "RowsJob":
+        return RowsJob(
+            self.engine,
+            self.folder,
+            kind,
+            form,
+            source,
+            log=self.log,
+            secret=self.secret,
+            batch=self.batch,
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -65,52 +83,35 @@ class Importer:
             self._running.release()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One source on its way in."""
+@dataclass(frozen=True, kw_only=True)
+class RowsJob(Job[ImportKind]):
+    """Rows whose effects are those of an API call: each is made a model, and stored by its kind."""
 
-    importer: Importer
-    kind: str
-    form: ImportKind
-    source: Source
+    log: EventLog
+    secret: bytes
+    batch: int
 
-    def run(self, *, anew: bool = False) -> Iterator[Step]:
-        before = State() if anew else state_of(self.importer.engine, self.source.identity, self.kind)
-        if before.finished and not self.source.grows:
-            yield Said(f"{self.source.name} was imported before: {self._told(before, State())}.")
-            return
-        after = yield from self._read(before)
-        since = before if self.source.grows else State()
-        yield Said(f"{self.source.name}: {self._told(after, since)}.")
-
-    def _read(self, state: State) -> Generator[Step, None, State]:
-        """Returns the state at the end of the source."""
-        with (
-            self.source.open(state) as rows,
-            refused_rows(self.refused_path, keep=state.rows_refused) as refused,
-        ):
-            if ignored := [name for name in rows.columns if name not in self.form.columns]:
-                yield Said(f"{self.source.name}: ignored columns: {', '.join(ignored)}.")
-            for batch in _batches(rows.rows, self.importer.batch):
-                take_in = partial(self._take_in, batch=batch, before=state, refused=refused)
-                state = committed(self.importer.engine, take_in)
-                refused.note()
-                yield self._progress(rows, batch[-1].position)
-        return self._finish(state)
+    def take_all(self, rows: Rows, refused: RefusedRows, state: State) -> Generator[Step, None, State]:
+        for batch in _batches(rows.rows, self.batch):
+            take_in = partial(self._take_in, batch=batch, before=state, refused=refused)
+            state = committed(self.engine, take_in)
+            refused.note()
+            yield self.progress(rows, batch[-1].position)
+        return state
 
     def _take_in(
         self, transaction: Connection, batch: Sequence[RawRow], before: State, refused: RefusedRows
     ) -> State:
         rows, faults = self._checked(batch, before.rows_done)
         at_hand = [row for row in rows if row is not None]
-        known = iter(self.form.faults_of(transaction, self.importer.secret, at_hand))
+        known = iter(self.form.faults_of(transaction, self.secret, at_hand))
         faults = [fault or next(known) for fault in faults]
         refusals = [
             Refusal(raw.place, fault) for raw, fault in zip(batch, faults, strict=True) if fault is not None
         ]
         refused.put(refusals)
         accepted = [row for row, fault in zip(rows, faults, strict=True) if fault is None]
-        self.form.store(transaction, self.importer.log, accepted)
+        self.form.store(transaction, self.log, accepted)
         after = State(
             before.rows_done + len(batch),
             before.rows_refused + len(refusals),
@@ -133,28 +134,6 @@ class _Job:
             return self.form.model.model_validate(event_id | filled(values)), None
         except ValidationError as error:
             return None, tell_fault(error)
-
-    def _finish(self, state: State) -> State:
-        after = replace(state, finished=True)
-        with writing(self.importer.engine) as transaction:
-            store_state(transaction, self.source.identity, self.kind, after)
-        return after
-
-    def _progress(self, rows: Rows, position: int) -> Progress:
-        unit = "" if rows.unit == "rows" else f" ({rows.unit})"
-        return Progress(f"Importing {self.source.name}{unit}", position, rows.total)
-
-    @property
-    def refused_path(self) -> Path:
-        name = re.sub(r"[^\w.-]+", "-", self.source.name)
-        return self.importer.folder / f"{name}.{self.kind}.{self.source.identity[:8]}.refused.jsonl"
-
-    def _told(self, state: State, since: State) -> str:
-        taken = f"{state.rows_taken - since.rows_taken:,} {self.kind} taken in"
-        refused = state.rows_refused - since.rows_refused
-        if not refused:
-            return taken
-        return f"{taken}, {refused:,} rows refused for the reasons in {self.refused_path}"
 
 
 def _batches(rows: Iterator[RawRow], size: int) -> Iterator[list[RawRow]]:

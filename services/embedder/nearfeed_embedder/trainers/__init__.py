@@ -1,0 +1,1 @@
+"""How each model that `train --model` names is made: from posts and readings to a run."""

@@ -1,0 +1,106 @@
+"""A provider at work: sources, blend, filters, rank, slate; read `rank_by` from the top."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import structlog
+from prometheus_client import Histogram
+
+from nearfeed_contracts.errors import NearfeedError
+from nearfeed_recommender.config.schema import Config, Diversity, NearDuplicates, Provider
+from nearfeed_recommender.providers.blending import blend
+from nearfeed_recommender.providers.candidates import Candidate, Facts
+from nearfeed_recommender.providers.contexts import unit_contexts
+from nearfeed_recommender.providers.fetching import BUCKETS, Fetches
+from nearfeed_recommender.providers.filters import keep
+from nearfeed_recommender.providers.inputs import Inputs
+from nearfeed_recommender.providers.ranking import Ordered, order
+from nearfeed_recommender.providers.request import Request
+from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.providers.slate import NEW, apply_rules
+from nearfeed_recommender.reasons import kind_of
+
+logger = structlog.get_logger(__name__)
+STEP_SECONDS = Histogram(
+    "nearfeed_step_seconds", "Time that a step of a provider took.", ["provider", "step"], buckets=BUCKETS
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What a provider (or its fallback) has come to.
+
+    `kinds` has the kinds of reason of the sources by name, `filters` the filters by name that hold.
+    `failures` says what it had to do without: by the name of a source, or of a step. `inputs` are what a
+    ranker knew, None without one.
+    """
+
+    provider: str
+    candidates: list[Candidate]
+    kinds: Mapping[str, str]
+    filters: tuple[str, ...]
+    failures: Mapping[str, str]
+    inputs: Inputs | None
+
+
+def rank_by(
+    serving: Serving,
+    request: Request,
+    config: Config,
+    name: str,
+    fetches: Fetches,
+    without: Collection[str] = frozenset(),
+) -> Ranked:
+    """The provider's candidates for a reader, best first; its fallback's where it has none."""
+    provider = config.providers[name]
+    with timed(name, "sources"):
+        found, failures = fetches.collect(name, provider)
+    failures = dict(failures)
+    with timed(name, "blend"):
+        weights = {source: spec.weight for source, spec in provider.sources.items()}
+        candidates = [c for c in blend(provider.blend, found, weights) if c.item_id not in without]
+    with timed(name, "filters"):
+        facts = serving.facts.of([candidate.item_id for candidate in candidates])
+        candidates = keep(candidates, facts, provider.filters, request.audience)
+    with timed(name, "rank"), _marking(failures, "rank"):
+        ordered = Ordered(candidates)
+        ordered = order(serving, request, provider.rank, tuple(provider.sources), candidates, facts)
+    candidates = ordered.candidates
+    with timed(name, "slate"), _marking(failures, "slate"):
+        candidates = _slate(serving, request, provider, candidates, facts)
+    if not candidates and provider.fallback:
+        other = rank_by(serving, request, config, provider.fallback, fetches, without)
+        return replace(other, failures=failures | dict(other.failures))
+    kinds = {NEW: NEW} | {source: kind_of(spec) for source, spec in provider.sources.items()}
+    filters = tuple(rule for rule in provider.filters if isinstance(rule, str))
+    return Ranked(name, candidates[: provider.depth], kinds, filters, failures, ordered.inputs)
+
+
+def _slate(
+    serving: Serving,
+    request: Request,
+    provider: Provider,
+    candidates: list[Candidate],
+    facts: Mapping[str, Facts],
+) -> list[Candidate]:
+    models = {rule.model for rule in provider.slate if isinstance(rule, NearDuplicates | Diversity)}
+    vectors = {model: unit_contexts(serving, request, model, candidates) for model in models}
+    return apply_rules(provider.slate, candidates, facts, vectors, request.now)
+
+
+@contextmanager
+def timed(provider: str, step: str) -> Iterator[None]:
+    with STEP_SECONDS.labels(provider, step).time():
+        yield
+
+
+@contextmanager
+def _marking(failures: dict[str, str], step: str) -> Iterator[None]:
+    """A step that fails leaves the candidates as they were, and is marked."""
+    try:
+        yield
+    except Exception as error:
+        expected = isinstance(error, NearfeedError)
+        logger.warning("step failed", step=step, error=str(error), exc_info=not expected)
+        failures[step] = str(error) if expected else f"the step {step} has failed"

@@ -1,0 +1,89 @@
+"""The order of the candidates: as they were blended, by a formula, or by a ranker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking, Ranking
+from nearfeed_recommender.models.rankers import Ranker
+from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score
+from nearfeed_recommender.providers.formula import evaluate_formula, variables_of
+from nearfeed_recommender.providers.inputs import Inputs, post_inputs, reader_inputs
+from nearfeed_recommender.providers.request import Request
+from nearfeed_recommender.providers.serving import Serving
+
+STEP = "rank"
+_HOUR_MICROS = 3_600_000_000
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Candidates in their order, and what the ranker knew; None where there was none."""
+
+    candidates: list[Candidate]
+    inputs: Inputs | None = None
+
+
+def order(
+    serving: Serving,
+    request: Request,
+    ranking: Ranking,
+    sources: tuple[str, ...],
+    candidates: list[Candidate],
+    facts: Mapping[str, Facts],
+) -> Ordered:
+    """The candidates by the provider's ranking. Raises ModelNotLoadedError."""
+    match ranking:
+        case FormulaRanking():
+            values = _formula_values(serving, request, ranking, sources, candidates, facts)
+            return Ordered(marked_by_score(STEP, candidates, list(evaluate_formula(ranking.formula, values))))
+        case ModelRanking():
+            return _by_model(serving, request, ranking, candidates, facts)
+        case _:
+            return Ordered(candidates)
+
+
+def _by_model(
+    serving: Serving,
+    request: Request,
+    ranking: ModelRanking,
+    candidates: list[Candidate],
+    facts: Mapping[str, Facts],
+) -> Ordered:
+    ranker: Ranker = serving.models.get(ranking.model)
+    scored, rest = candidates[: ranking.top], candidates[ranking.top :]
+    reader = reader_inputs(serving, request)
+    posts = post_inputs(serving, scored, facts)
+    ordered = marked_by_score(STEP, scored, list(ranker.score(reader, posts)))
+    return Ordered([*ordered, *rest], Inputs(reader, {post.item_id: post for post in posts}))
+
+
+def _formula_values(
+    serving: Serving,
+    request: Request,
+    ranking: FormulaRanking,
+    sources: tuple[str, ...],
+    candidates: list[Candidate],
+    facts: Mapping[str, Facts],
+) -> dict[str, Values]:
+    """What a formula may name, each (candidates).
+
+    `score` is that of the blend, `freshness` halves with every half-life, `popularity` is log(1 + readers),
+    `affinity` the share of the reader's readings in the post's community; and a source's score by its name,
+    0 where it has not brought the post.
+    """
+    reader, posts = reader_inputs(serving, request), post_inputs(serving, candidates, facts)
+    age = np.array([max(0, request.now - post.published_at) for post in posts], np.float64) / _HOUR_MICROS
+    by_source = {
+        variable: np.array([post.scores.get(source, 0.0) for post in posts], np.float64)
+        for source, variable in variables_of(sources).items()
+    }
+    return by_source | {
+        "score": np.array([candidate.score for candidate in candidates], np.float64),
+        "freshness": np.exp2(-age / ranking.half_life_hours),
+        "popularity": np.log1p(np.array([post.readers for post in posts], np.float64)),
+        "affinity": np.array([reader.communities.get(post.community_id, 0.0) for post in posts], np.float64),
+    }

@@ -1,0 +1,103 @@
+"""Searches in the vector store: with the reader's vector, and with those of what they read last."""
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from nearfeed_contracts.errors import ConflictError
+from nearfeed_contracts.events import VectorArray
+from nearfeed_contracts.vector_store import Filter, Hit
+from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
+from nearfeed_recommender.posts import Audience, has_posts_since
+from nearfeed_recommender.providers.request import Request, profile_of
+from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.user_vectors import live_spaces, stored_vector
+from nearfeed_runtime.sql import reading
+
+_HOUR_MICROS = 3_600_000_000
+
+
+class NoSpaceError(ConflictError):
+    """There is no space to search in, though there are readings."""
+
+
+def from_vectors(serving: Serving, request: Request, source: VectorsSource, audience: Audience) -> list[Hit]:
+    """One filtered search; nothing for a reader without a vector."""
+    space = _space_of(serving, request, source.model)
+    if space is None:
+        return []
+    where = audience.filter()
+    with reading(serving.engine) as connection:
+        if source.hours is not None:
+            where = _younger_than(where, request.now - int(source.hours * _HOUR_MICROS))
+            if not has_posts_since(connection, audience, where.published_after or 0):
+                return []
+        pooled = _reader_vector(serving, connection, request, space)
+    if pooled is None:
+        return []
+    tower = serving.models.tower_of(space)
+    vector = tower.query(pooled) if tower else pooled
+    return serving.breaker.ask(lambda: serving.store.search(space, vector, source.limit, where))
+
+
+def from_similar(serving: Serving, request: Request, source: SimilarSource, audience: Audience) -> list[Hit]:
+    """A search with each of the last readings; a post has the best of its scores."""
+    space = _space_of(serving, request, source.model)
+    last = [item for item, _ in request.readings[: source.readings]]
+    if space is None or not last:
+        return []
+    where = audience.filter()
+    where = replace(where, exclude_item_ids=where.exclude_item_ids | frozenset(last))
+
+    def search() -> list[Hit]:
+        vectors = serving.store.fetch(space, last)
+        found = [
+            hit
+            for item in last
+            if item in vectors
+            for hit in serving.store.search(space, vectors[item], source.limit, where)
+        ]
+        return _best_of(found)
+
+    return serving.breaker.ask(search)
+
+
+def _space_of(serving: Serving, request: Request, model: str) -> str | None:
+    """None where nothing can be found: there is no space yet, and nothing was read that it would hold."""
+    space = serving.models.space_of(model) or request.space
+    if space is None and request.audience.seen:
+        raise NoSpaceError("no space is active yet: load a run with `nearfeed load RUN --activate`.")
+    return space
+
+
+def _younger_than(where: Filter, since: int) -> Filter:
+    return replace(where, published_after=max(since, where.published_after or since))
+
+
+def _reader_vector(
+    serving: Serving, connection: Connection, request: Request, space: str
+) -> VectorArray | None:
+    """The stored vector, or one computed now where it is stale or missing; None without readings."""
+    if not request.readings:
+        return None
+    stored = stored_vector(connection, space, request.user_id)
+    if stored is not None:
+        return stored
+    profile = (
+        request.profile
+        if space == request.space
+        else profile_of(serving.pooling, connection, space, request.user_id)
+    )
+    blocks = live_spaces(connection).get(space)
+    if blocks is None or profile is None or not profile.item_ids:
+        return None
+    return profile.vector(blocks)
+
+
+def _best_of(hits: list[Hit]) -> list[Hit]:
+    best: dict[str, float] = {}
+    for item, score in hits:
+        best[item] = max(score, best.get(item, score))
+    return sorted(
+        (Hit(item, score) for item, score in best.items()), key=lambda hit: (-hit.score, hit.item_id)
+    )

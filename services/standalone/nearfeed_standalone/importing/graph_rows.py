@@ -1,0 +1,49 @@
+"""Rows of files of vertices and edges, as a row by itself is checked: what decides, and says why not."""
+
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from nearfeed_standalone.importing.rows import RowId
+
+MAX_LABEL = 64
+MAX_PROPERTIES = 40_000
+DEFAULT_SCORE = 1.0
+
+
+def properties_text(value: Any) -> str:
+    """A JSON object as text. Raises ValueError."""
+    try:
+        found = orjson.loads(value) if isinstance(value, str) else value
+        if not isinstance(found, dict):
+            raise ValueError("must be a JSON object")
+        return orjson.dumps(found).decode()
+    except (TypeError, orjson.JSONDecodeError) as error:
+        raise ValueError(f"is no JSON object ({error})") from None
+
+
+RowLabel = Annotated[RowId, StringConstraints(max_length=MAX_LABEL)]
+RowProperties = Annotated[str, BeforeValidator(properties_text), Field(max_length=MAX_PROPERTIES)]
+
+
+class VertexRow(BaseModel):
+    """`kind, vertex_id, properties?`"""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    kind: RowLabel
+    vertex_id: RowId
+    properties: RowProperties = "{}"
+
+
+class EdgeRow(BaseModel):
+    """`label, from_id, to_id, score?, properties?`"""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    label: RowLabel
+    from_id: RowId
+    to_id: RowId
+    score: Annotated[float, Field(allow_inf_nan=False)] = DEFAULT_SCORE
+    properties: RowProperties | None = None
