@@ -187,7 +187,9 @@ def _raw_dense(
 
 def _by_rank(post: PostInputs, ranked: Sequence[str]) -> tuple[float, ...]:
     """How many sources gave it, the sum of 60 / (59 + rank) over them, and each of these; 0 for none."""
-    parts = [RANK_OFFSET / (RANK_OFFSET - 1 + post.ranks[name]) if name in post.ranks else 0.0 for name in ranked]
+    parts = [
+        RANK_OFFSET / (RANK_OFFSET - 1 + post.ranks[name]) if name in post.ranks else 0.0 for name in ranked
+    ]
     return (float(sum(part > 0 for part in parts)), sum(parts), *parts)
 
 

@@ -68,7 +68,7 @@ class WeighedPost(NamedTuple):
     tags: tuple[str, ...]
 
 
-def reader_inputs(served_at: int, history: Iterable[WeighedPost]) -> ReaderInputs:
+def reader_of(served_at: int, history: Iterable[WeighedPost]) -> ReaderInputs:
     """A reader by their newest 512 counting readings; a post's tags share its weight.
 
     Of each kind the 20 largest shares are kept.

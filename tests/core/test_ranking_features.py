@@ -15,7 +15,7 @@ from nearfeed_core.ranking_features import (
     Served,
     fit_spec,
 )
-from nearfeed_core.ranking_inputs import ReaderInputs, WeighedPost, reader_inputs
+from nearfeed_core.ranking_inputs import ReaderInputs, WeighedPost, reader_of
 
 HOUR = 3_600_000_000
 
@@ -101,7 +101,7 @@ def test_a_post_has_the_same_features_among_any_others(served: Served) -> None:
     )
 )
 def test_shares_of_a_reader_are_those_of_the_weights(history: list[WeighedPost]) -> None:
-    made = reader_inputs(5, history)
+    made = reader_of(5, history)
     total = sum(weighed.weight for weighed in history)
     assert made.readings == len(history)
     for community in "abc":
@@ -112,7 +112,7 @@ def test_shares_of_a_reader_are_those_of_the_weights(history: list[WeighedPost])
 
 
 def test_a_reader_keeps_the_largest_shares_alone() -> None:
-    made = reader_inputs(5, [WeighedPost(1 + number, f"c{number}", "a", ()) for number in range(30)])
+    made = reader_of(5, [WeighedPost(1 + number, f"c{number}", "a", ()) for number in range(30)])
     assert list(made.communities) == [f"c{number}" for number in range(29, 9, -1)]
 
 

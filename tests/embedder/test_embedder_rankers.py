@@ -33,7 +33,9 @@ def engine() -> Engine:
 
 @given(st.lists(SERVED, min_size=1, max_size=3))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_training_has_the_features_that_were_served_bit_for_bit(engine: Engine, sections: list[Served]) -> None:
+def test_training_has_the_features_that_were_served_bit_for_bit(
+    engine: Engine, sections: list[Served]
+) -> None:
     empty(engine)
     for number, (of_reader, posts) in enumerate(sections):
         put_served(engine, f"r{number}", "u", of_reader.served_at, of_reader, posts)

@@ -5,22 +5,22 @@ import pytest
 from sqlalchemy import Engine
 from tests.embedder.taste import make_dataset
 
-from nearfeed_contracts.runs import open_run, run_url
-from nearfeed_core.ranking_inputs import reader_inputs
+from nearfeed_contracts.runs import list_runs
+from nearfeed_core.ranking_inputs import reader_of
 from nearfeed_embedder.dataset import Dataset, profile
-from nearfeed_embedder.operations import metrics_table
+from nearfeed_embedder.operations import train_run
 from nearfeed_embedder.rankers.catalogue import Catalogue, read_catalogue
-from nearfeed_embedder.rankers.examples import DAY_MICROS
+from nearfeed_embedder.rankers.examples import DAY_MICROS, TooFewExamplesError
 from nearfeed_embedder.rankers.replay import (
     History,
     ReplayRule,
     Request,
+    UnknownSourceError,
     replay,
     replayed,
     requests_between,
     sampled,
 )
-from nearfeed_embedder.rankers.training import UnknownRankerError, train_ranker
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 
@@ -57,7 +57,7 @@ def test_a_group_has_the_inputs_of_its_moment(history: History) -> None:
         own = (readings.reader == readings.reader[row]) & (readings.time < at)
         assert sorted(request.past) == np.flatnonzero(own).tolist()
         items, weights = profile(readings, request.past, history.dataset.half_life_days)
-        assert group.reader == reader_inputs(at, history.catalogue.weighed(items, weights))
+        assert group.reader == reader_of(at, history.catalogue.weighed(items, weights))
         read_before = {history.dataset.posts[item].item_id for item in readings.item[own]}
         read_next = (readings.reader == readings.reader[row]) & (readings.time >= at)
         read_next &= readings.time < at + 7 * DAY
@@ -77,7 +77,8 @@ def test_ranks_are_those_of_the_sources(history: History) -> None:
     requests = requests_between(readings, 50 * DAY, 60 * DAY, RULE, np.random.default_rng(1))
     for group in replayed(history, 50 * DAY, requests[:5], RULE):
         newest = sorted(
-            (shown for shown in group.posts if "latest" in shown.ranks), key=lambda shown: shown.ranks["latest"]
+            (shown for shown in group.posts if "latest" in shown.ranks),
+            key=lambda shown: shown.ranks["latest"],
         )
         times = [shown.published_at for shown in newest]
         assert times == sorted(times, reverse=True)
@@ -120,24 +121,26 @@ def test_a_replay_with_als_gives_groups_that_tell_something(history: History) ->
 
 
 @pytest.mark.parametrize("name", ["lambdamart", "deepfm"])
-def test_one_call_trains_a_ranker_from_history(name: str, filled: Engine, tmp_path) -> None:
+def test_one_command_trains_a_ranker_from_history(name: str, filled: Engine, tmp_path) -> None:
     settings = EmbedderSettings(data_dir=tmp_path, device="cpu")
-    rule = replace(RULE, requests=60, negatives=20)
-    manifest = finish(train_ranker(settings, filled, name, from_history=True, until=95 * DAY, rule=rule))
-    run = open_run(run_url(settings.runs_url, manifest.space))
+    asked = f"{name}:from_history=true,sources=popular+item-knn"
+    list(train_run(settings, filled, model=asked, until="1970-03-01T00:00:00"))
+    (run,) = list_runs(settings.runs_url)
     assert run.manifest.kind == "ranker"
     assert run.manifest.model == name
     assert run.manifest.data.last is not None
-    assert run.manifest.data.last.timestamp() < 95 * 86_400
+    assert run.manifest.data.last.timestamp() < 59 * 86_400
     metrics = run.manifest.metrics
     assert set(metrics["models"]) == {name, "order as served", "popularity"}
     assert metrics["models"][name]["auc"]["mean"] > 0.5
-    metrics_table(name, metrics)
 
 
-def test_an_unknown_ranker_is_told(filled: Engine, tmp_path) -> None:
-    with pytest.raises(UnknownRankerError, match="no ranker; there are lambdamart"):
-        finish(train_ranker(EmbedderSettings(data_dir=tmp_path), filled, "gbdt"))
+def test_what_a_ranker_lacks_is_told(filled: Engine, tmp_path) -> None:
+    settings = EmbedderSettings(data_dir=tmp_path, device="cpu")
+    with pytest.raises(TooFewExamplesError, match=r"0 of 0 are such: serve more, or train on past readings"):
+        list(train_run(settings, filled, model="lambdamart"))
+    with pytest.raises(UnknownSourceError, match="'follow' is none of a replay's sources popular, item-knn"):
+        list(train_run(settings, filled, model="fm:from_history=1,sources=als+follow"))
 
 
 def test_a_catalogue_is_read_from_sql(filled: Engine) -> None:

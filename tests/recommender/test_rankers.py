@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 import torch
+from tests.embedder.taste import make_dataset
 from tests.served_inputs import post, reader
 
 from nearfeed_contracts.runs import (
@@ -80,16 +81,24 @@ def test_a_broken_ranker_is_told_in_a_sentence(
 @pytest.mark.parametrize(
     ("name", "file", "told"),
     [
-        ("lambdamart", "ranker.txt", "ranker.txt cannot be read by LightGBM"),
+        ("lambdamart", "ranker.txt", "ranker.txt is cut: it has no line"),
         ("fm", "ranker.onnx", "ranker.onnx cannot be run as ONNX"),
         ("fm", RANKER, "ranker.json is no JSON"),
     ],
 )
 def test_a_broken_file_is_told_in_a_sentence(name: str, file: str, told: str, tmp_path: Path) -> None:
     run = written(name, tmp_path)
-    for content in (b"", b"not it at all", run.read_bytes(file)[:100]):
+    for content in (b"", b"not it at all", run.read_bytes(file)[:-200]):
         with pytest.raises(BrokenRunError, match=told):
             load_ranker(rewritten(run, file, content))
+
+
+def test_trees_that_end_as_they_should_may_still_be_none(tmp_path: Path) -> None:
+    run = written("lambdamart", tmp_path)
+    with pytest.raises(
+        BrokenRunError, match=r"ranker.txt cannot be read by LightGBM: Model file doesn't specify"
+    ):
+        load_ranker(rewritten(run, "ranker.txt", b"end of parameters"))
 
 
 def test_a_network_with_other_inputs_is_told(tmp_path: Path) -> None:
@@ -134,9 +143,9 @@ def fitted_of(name: str) -> tuple[Featuriser, Fitted]:
 
 def written(name: str, folder: Path) -> Run:
     maker, fitted = fitted_of(name)
-    manifest = write_ranker(
-        str(folder), name, maker.spec, fitted, [group_of(0)], metrics={}, configuration={}
-    )
+    dataset = make_dataset(readers=2, posts=4, each=2)
+    told = dict[str, object](metrics={}, configuration={})
+    manifest = write_ranker(str(folder), name, dataset, [group_of(0)], maker.spec, fitted, **told)
     return open_run(f"{folder}/{manifest.space}")
 
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 
-def onnx_bytes(network: nn.Module, example: tuple[Tensor, ...], *, inputs: Sequence[str], output: str) -> bytes:
+def onnx_bytes(
+    network: nn.Module, example: tuple[Tensor, ...], *, inputs: Sequence[str], output: str
+) -> bytes:
     """The network in one file; the first dimension of every input is free. `example` has 2 rows and more."""
     rows = torch.export.Dim("rows", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -15,6 +15,7 @@ from nearfeed_embedder.dataset import Rows
 from nearfeed_embedder.evaluation.models import BASELINES, UnfitModelError, UnknownModelError
 from nearfeed_embedder.evaluation.ranked import by_lists, by_neighbours
 from nearfeed_embedder.evaluation.split import Scorer, Split
+from nearfeed_embedder.evaluation.towers import tower_of
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def _vectors(run: Run, split: Split) -> tuple[Scorer, list[str]]:
         kept = places >= 0
         vectors[places[kept]], contexts[places[kept]] = batch.vectors[kept], batch.contexts[kept]
         there[places[kept]] = True
-    scorer = by_vectors_of_some(vectors, contexts, run.manifest.blocks, split.history, there)
+    tower = tower_of(run) if run.manifest.tower else None
+    scorer = by_vectors_of_some(vectors, contexts, run.manifest.blocks, split.history, there, tower=tower)
     return scorer, _lacking(split, there, "have no vector in it")
 
 

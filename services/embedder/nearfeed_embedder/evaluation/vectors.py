@@ -1,6 +1,6 @@
 """Scores of posts by vectors: one inner product with readers who are pooled as they are when served."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Vectors = NDArray[np.float32]
+Querying = Callable[[Vectors], Vectors]
+"""Makes of pooled vectors (readers, dim) those that are searched with, of the same shape."""
 
 
-def by_vectors(vectors: Vectors, contexts: Vectors, blocks: Sequence[Block], history: "csr_matrix") -> Scorer:
+def by_vectors(
+    vectors: Vectors,
+    contexts: Vectors,
+    blocks: Sequence[Block],
+    history: "csr_matrix",
+    *,
+    tower: Querying | None = None,
+) -> Scorer:
     """Vectors and contexts are (items, dim), `history` (readers, items) holds weights."""
 
     def score(readers: Rows) -> Scores:
-        pooled = pool_readers(contexts, history[readers], blocks)
-        return np.asarray(pooled.astype(np.float32) @ vectors.T)
+        pooled = pool_readers(contexts, history[readers], blocks).astype(np.float32)
+        return np.asarray((tower(pooled) if tower else pooled) @ vectors.T)
 
     return score
 
@@ -34,11 +43,13 @@ def by_vectors_of_some(
     blocks: Sequence[Block],
     history: "csr_matrix",
     there: NDArray[np.bool_],
+    *,
+    tower: Querying | None = None,
 ) -> Scorer:
     """As `by_vectors`; posts that are not `there` (items) describe nobody, and score -inf."""
     known = history.multiply(there[None, :].astype(np.float32)).tocsr()
     known.eliminate_zeros()
-    score = by_vectors(vectors, contexts, blocks, known)
+    score = by_vectors(vectors, contexts, blocks, known, tower=tower)
     return lambda readers: np.where(there, score(readers), np.float32(-np.inf))
 
 

@@ -64,6 +64,10 @@ class TimeParts:
     valid: list[Group]
     test: list[Group]
 
+    @property
+    def all(self) -> list[Group]:
+        return [*self.train, *self.valid, *self.test]
+
 
 def table_of(groups: Sequence[Group], featuriser: Featuriser, *, positions: bool) -> Table:
     """Features of all rows; without `positions` as they are when served."""
@@ -86,6 +90,6 @@ def parts_by_time(groups: Sequence[Group], *, train: float = 0.7, valid: float =
     if not (parts.train and parts.valid and parts.test):
         raise TooFewExamplesError(
             f"A ranker needs requests of which some posts were read and others not, and {len(telling)} of "
-            f"{len(groups)} are such: serve more, or train on past readings with --from-history."
+            f"{len(groups)} are such: serve more, or train on past readings (from_history=true)."
         )
     return parts

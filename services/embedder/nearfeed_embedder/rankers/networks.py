@@ -91,7 +91,9 @@ class Fields(nn.Module):
         self.categories = nn.ModuleList(initial(size, dim) for size in spec.category_sizes)
 
     def forward(self, dense: Tensor, categories: Tensor) -> Tensor:
-        embedded = [table(column) for table, column in zip(self.categories, categories.unbind(1), strict=True)]
+        embedded = [
+            table(column) for table, column in zip(self.categories, categories.unbind(1), strict=True)
+        ]
         return torch.cat([dense.unsqueeze(2) * self.dense, torch.stack(embedded, 1)], 1)
 
 

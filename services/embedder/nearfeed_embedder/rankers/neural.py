@@ -47,7 +47,10 @@ def fit_network(name: str, task: Task) -> Stage[Fitted]:
     network.load_state_dict(kept)
     network.eval()
     return Fitted(
-        lambda features: score(network, features), rounds, "onnx", lambda: write(network, len(task.spec.dense))
+        lambda features: score(network, features),
+        rounds,
+        "onnx",
+        lambda: write(network, len(task.spec.dense)),
     )
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_core.fusion import fused
 from nearfeed_core.metrics import NOTHING, top_k
-from nearfeed_core.ranking_inputs import PostInputs, reader_inputs
+from nearfeed_core.ranking_inputs import PostInputs, reader_of
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.item_knn import item_knn
 from nearfeed_embedder.dataset import Dataset, Readings, Rows, profile
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float32]
 MODELS: Mapping[str, Callable[..., Scorer]] = {"item-knn": item_knn, "als": als}
 POPULAR, LATEST = "popular", "latest"
+SOURCES = (POPULAR, *MODELS, LATEST)
 WINDOWS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _AT_ONCE = 128
+
+
+class UnknownSourceError(NearfeedError):
+    """A source that a replay does not have."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class ReplayRule:
     are kept of a group, or all where it is None.
     """
 
-    sources: tuple[str, ...] = (POPULAR, "item-knn", "als", LATEST)
+    sources: tuple[str, ...] = SOURCES
     limit: int = 200
     depth: int = 200
     popular_days: float = 30.0
@@ -51,6 +57,16 @@ class ReplayRule:
     each: int = 10
     negatives: int | None = 50
     seed: int = 0
+
+    @classmethod
+    def of_sources(cls, names: str, seed: int) -> "ReplayRule":
+        """With sources that are named as in popular+als. Raises UnknownSourceError."""
+        sources = tuple(names.split("+"))
+        if unknown := [name for name in sources if name not in SOURCES]:
+            raise UnknownSourceError(
+                f"sources: {unknown[0]!r} is none of a replay's sources {', '.join(SOURCES)}."
+            )
+        return cls(sources=sources, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -229,11 +245,16 @@ def _group(
         for rank, item_id in enumerate(item_ids, start=1):
             ranks[item_id][name] = rank
     best = list(fused(named, dict.fromkeys(named, 1.0)))[: rule.depth]
-    weights = dict(zip(history.readings.item[request.targets], history.readings.weight[request.targets], strict=True))
+    weights = dict(
+        zip(history.readings.item[request.targets], history.readings.weight[request.targets], strict=True)
+    )
     items, weighed = profile(history.readings, request.past, history.dataset.half_life_days)
     return Group(
-        reader_inputs(request.served_at, history.catalogue.weighed(items, weighed)),
-        tuple(_post(history.catalogue, place[item_id], int(counts[place[item_id]]), ranks[item_id]) for item_id in best),
+        reader_of(request.served_at, history.catalogue.weighed(items, weighed)),
+        tuple(
+            _post(history.catalogue, place[item_id], int(counts[place[item_id]]), ranks[item_id])
+            for item_id in best
+        ),
         (0,) * len(best),
         np.array([weights.get(place[item_id], 0.0) for item_id in best], np.float32),
     )

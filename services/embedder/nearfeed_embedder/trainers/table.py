@@ -56,6 +56,12 @@ TRAINERS = {
     "ease": Trainer(f"{_TRAINERS}.item_to_item:train_ease"),
     "popularity": Trainer(f"{_TRAINERS}.popularity:train_popularity"),
     "random-walk": Trainer(f"{_TRAINERS}.random_walk:train_random_walk", ("seed",)),
+    "youtube-dnn": Trainer(f"{_TRAINERS}.youtube_dnn:train_youtube_dnn", ("seed",)),
+    "lambdamart": Trainer(f"{_TRAINERS}.rankers:train_lambdamart", ("seed",)),
+    "fm": Trainer(f"{_TRAINERS}.rankers:train_fm", ("seed",)),
+    "ffm": Trainer(f"{_TRAINERS}.rankers:train_ffm", ("seed",)),
+    "wide-deep": Trainer(f"{_TRAINERS}.rankers:train_wide_deep", ("seed",)),
+    "deepfm": Trainer(f"{_TRAINERS}.rankers:train_deepfm", ("seed",)),
 }
 
 

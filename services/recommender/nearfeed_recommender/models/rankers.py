@@ -13,6 +13,8 @@ from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_recommender.models.onnx_files import broken_onnx, onnx_session
 
 Scores = NDArray[np.float32]
+# Without it LightGBM may end the process instead of raising an error.
+_LAST_OF_TREES = "end of parameters"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ def _lightgbm(run: Run, file: str, spec: FeatureSpec) -> Callable[[Features], Sc
     # Who serves no such ranker need not wait for lightgbm, nor have its threads.
     import lightgbm
 
+    text = run.read_bytes(file).decode(errors="replace")
+    if _LAST_OF_TREES not in text:
+        raise BrokenRunError(f"{run.path(file)} is cut: it has no line {_LAST_OF_TREES!r}.")
     try:
-        booster = lightgbm.Booster(model_str=run.read_bytes(file).decode(errors="replace"))
+        booster = lightgbm.Booster(model_str=text)
     except lightgbm.basic.LightGBMError as error:
         raise BrokenRunError(f"{run.path(file)} cannot be read by LightGBM: {error}.") from None
     expected = len(spec.dense) + len(CATEGORIES)

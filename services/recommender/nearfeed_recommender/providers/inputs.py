@@ -1,14 +1,12 @@
 """What a ranker may know, gathered from a request: the same for serving and for the ledger."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
+from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs, WeighedPost, reader_of
 from nearfeed_recommender.providers.candidates import SOURCE_MARK, Candidate, Facts
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
-
-_MOST_SHARES = 20
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,9 @@ def reader_inputs(serving: Serving, request: Request) -> ReaderInputs:
     """The reader as their newest readings show them."""
     facts = serving.facts.of([item for item, _ in request.readings])
     known = [(facts[item], weight) for item, weight in request.readings if item in facts]
-    return ReaderInputs(
-        served_at=request.now,
-        readings=len(request.readings),
-        communities=_shares((post.community_id, weight) for post, weight in known),
-        authors=_shares((post.author_id, weight) for post, weight in known),
-        tags=_shares((tag, weight / len(post.tags)) for post, weight in known for tag in post.tags),
+    return reader_of(
+        request.now,
+        [WeighedPost(weight, post.community_id, post.author_id, post.tags) for post, weight in known],
     )
 
 
@@ -52,12 +47,3 @@ def _post_inputs(serving: Serving, candidate: Candidate, facts: Facts) -> PostIn
         ranks={name: mark.rank for name, mark in zip(names, marks, strict=True)},
         scores={name: mark.score for name, mark in zip(names, marks, strict=True)},
     )
-
-
-def _shares(weighted: Iterable[tuple[str, float]]) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for name, weight in weighted:
-        totals[name] = totals.get(name, 0.0) + weight
-    whole = sum(totals.values())
-    largest = sorted(totals, key=lambda name: (-totals[name], name))[:_MOST_SHARES]
-    return {name: totals[name] / whole for name in largest} if whole else {}

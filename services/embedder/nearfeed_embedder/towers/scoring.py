@@ -1,0 +1,52 @@
+"""How a tower scores posts, and for how many epochs one is best trained."""
+
+import numpy as np
+import torch
+
+from nearfeed_core.splits import TimeSplit, split_by_time
+from nearfeed_embedder.dataset import Dataset, can_train_on
+from nearfeed_embedder.evaluation.by_time import split_dataset
+from nearfeed_embedder.evaluation.ranking import RECALL, rank
+from nearfeed_embedder.evaluation.split import Scorer, Split
+from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
+from nearfeed_embedder.stages import Stage
+from nearfeed_embedder.towers.fitting import fit_tower
+from nearfeed_embedder.towers.writing import blocks_of
+from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
+
+
+def fit_past(past: Dataset, rule: TowerRule, seed: int) -> Stage[tuple[TwoRoles, int]]:
+    """A tower of all readings of `past`, for as many epochs as are best on the last of these."""
+    epochs = yield from _choose_epochs(past, rule, seed)
+    model, _ = yield from fit_tower(past, rule, seed=seed, stage="Training (evaluation)", epochs=epochs)
+    return model, epochs
+
+
+def scorer_of(model: TwoRoles, split: Split) -> Scorer:
+    """As it is served: readers are pooled, and the tower makes their queries."""
+    vectors, contexts = (part.numpy() for part in model.found())
+
+    def query(pooled: Vectors) -> Vectors:
+        with torch.no_grad():
+            return np.asarray(model.tower(torch.from_numpy(pooled)).numpy(), np.float32)
+
+    return by_vectors(vectors, contexts, blocks_of(vectors.shape[1]), split.history, tower=query)
+
+
+def _choose_epochs(past: Dataset, rule: TowerRule, seed: int) -> Stage[int]:
+    by_time = _split(past)
+    earlier = past.before(by_time.cut)
+    if not by_time.held_out or not can_train_on(earlier.readings):
+        return rule.epochs
+    split = split_dataset(past, by_time)
+
+    def recall(model: TwoRoles) -> float:
+        return rank(scorer_of(model, split), split).mean(RECALL)
+
+    _, epochs = yield from fit_tower(earlier, rule, seed=seed, stage="Choosing", validate=recall)
+    return epochs
+
+
+def _split(dataset: Dataset) -> TimeSplit:
+    readings = dataset.readings
+    return split_by_time(readings.reader, readings.item, readings.time, len(dataset.posts))
