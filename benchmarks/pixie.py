@@ -82,7 +82,7 @@ def main() -> None:
                 "steps": str(given.steps),
                 "threads": str(given.threads),
                 "measure": measure,
-                "value": f"{value:.4g}",
+                "value": f"{value:.0f}" if value >= 1_000 else f"{value:.4g}",
                 "unit": unit,
             }
         )
