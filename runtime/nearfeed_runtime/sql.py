@@ -1,6 +1,5 @@
 """SQL that SQLite and MySQL spell differently, and the two kinds of connection."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ _LONGEST_WAIT_SECONDS = 30 * 86_400
 _LONGEST_LOOK_SECONDS = 0.1
 # Deadlock, lock wait timeout, server shutting down, connection killed.
 _PASSING_ERRORS = (1213, 1205, 1053, 1927)
+_SQLITE_BUSY = 5  # the low byte of its extended codes too
 T = TypeVar("T")
 
 
@@ -56,8 +56,8 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def is_passing(error: DBAPIError) -> bool:
     """Whether the same transaction may go through when it is tried again."""
-    if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY:
+        return True
     return error.connection_invalidated or getattr(error.orig, "errno", None) in _PASSING_ERRORS
 
 

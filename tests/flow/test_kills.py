@@ -72,7 +72,7 @@ def kill_in_the_middle(
     while number(data_dir, query) <= above:
         assert process.poll() is None, f"it ended before {query} was above {above}"
         assert time.monotonic() < give_up, f"{query} has not come above {above}"
-        time.sleep(0.003)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert above < number(data_dir, query) < below, query
