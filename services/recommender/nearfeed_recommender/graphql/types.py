@@ -10,6 +10,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.events import Kind
 from nearfeed_contracts.fields import from_micros
 from nearfeed_recommender.graphql.loaders import Loaders
 from nearfeed_recommender.graphql.queries import OfReader, Some, VertexKey, WeighedReading
@@ -77,7 +78,9 @@ class Reader:
     async def readings(
         self, info: Info, limit: Limit = 10, kinds: list[InteractionKind] | None = None
     ) -> list["Reading"]:
-        named = None if kinds is None else tuple(dict.fromkeys(kind.value for kind in kinds))
+        named: tuple[Kind, ...] | None = (
+            None if kinds is None else tuple(dict.fromkeys(kind.value for kind in kinds))
+        )
         found = await info.context.loaders.readings.load(OfReader(self.id, limit, named))
         return [reading(weighed) for weighed in found or ()]
 
