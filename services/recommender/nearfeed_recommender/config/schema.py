@@ -80,7 +80,7 @@ class SourceBase(Part):
     (NEARFEED_SEARCH_TIMEOUT_MS), and with an embedded store after five seconds.
     """
 
-    limit: Limit = 200
+    limit: Limit = 100
     deadline_ms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
 

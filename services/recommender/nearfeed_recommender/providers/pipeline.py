@@ -11,7 +11,6 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.config.schema import Config, Diversity, NearDuplicates, Provider
 from nearfeed_recommender.providers.blending import blend
 from nearfeed_recommender.providers.candidates import Candidate, Facts
-from nearfeed_recommender.providers.contexts import unit_contexts
 from nearfeed_recommender.providers.fetching import BUCKETS, Fetches
 from nearfeed_recommender.providers.filters import keep
 from nearfeed_recommender.providers.inputs import Inputs
@@ -84,8 +83,11 @@ def _slate(
     candidates: list[Candidate],
     facts: Mapping[str, Facts],
 ) -> list[Candidate]:
+    """Rules by vectors look at as many candidates as the provider gives at most."""
     models = {rule.model for rule in provider.slate if isinstance(rule, NearDuplicates | Diversity)}
-    vectors = {model: unit_contexts(serving, request, model, candidates) for model in models}
+    ids = [candidate.item_id for candidate in candidates[: provider.depth]]
+    spaces = {model: serving.models.space_of(model) or request.space for model in models}
+    vectors = {model: serving.contexts.of(space, ids) for model, space in spaces.items() if space and ids}
     return apply_rules(provider.slate, candidates, facts, vectors, request.now)
 
 
