@@ -305,7 +305,10 @@ SlateRule = Annotated[
 
 
 class Provider(Part):
-    """A pipeline: sources, blending, filters, ranking, slate rules; and whom to ask where it has nothing."""
+    """A pipeline: sources, blending, filters, ranking, slate rules; and whom to ask where it has nothing.
+
+    The first `depth` posts of the blend that pass the filters are ranked and laid out.
+    """
 
     sources: Annotated[dict[Id, Source], Field(min_length=1, max_length=20)]
     blend: Blend = Fusion(type="rrf")

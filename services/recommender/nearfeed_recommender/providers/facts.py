@@ -1,6 +1,6 @@
 """What posts are, kept for some seconds.
 
-What it says may be that old. Nothing is shown for it: `posts.visible_posts` reads SQL for what goes out.
+What it says may be that old. Nothing is shown for it: `showing.visible_from` reads SQL for what goes out.
 """
 
 from collections.abc import Mapping, Sequence
