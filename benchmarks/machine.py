@@ -16,6 +16,9 @@ LIBRARIES = (
     "fastapi",
     "sqlalchemy",
     "numpy",
+    "lightgbm",
+    "torch-rechub",
+    "onnxruntime",
 )
 
 

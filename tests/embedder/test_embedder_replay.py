@@ -102,9 +102,9 @@ def test_sampling_keeps_all_that_was_read_and_the_order(history: History) -> Non
         assert np.array_equal(few.grades, group.grades[places])
 
 
-def test_readings_of_others_may_be_known_up_to_a_cut_alone(history: History) -> None:
+def test_readings_of_others_may_be_known_up_to_the_window_alone(history: History) -> None:
     rng = np.random.default_rng(0)
-    requests = requests_between(history.readings, 50 * DAY, 60 * DAY, RULE, rng, known_until=50 * DAY)
+    requests = requests_between(history.readings, 50 * DAY, 60 * DAY, replace(RULE, live=False), rng)
     readings = history.readings
     (group,) = replayed(history, 50 * DAY, requests[-1:], RULE)
     for shown in group.posts:
@@ -123,7 +123,7 @@ def test_a_replay_with_als_gives_groups_that_tell_something(history: History) ->
 @pytest.mark.parametrize("name", ["lambdamart", "deepfm"])
 def test_one_command_trains_a_ranker_from_history(name: str, filled: Engine, tmp_path) -> None:
     settings = EmbedderSettings(data_dir=tmp_path, device="cpu")
-    asked = f"{name}:from_history=true,sources=popular+item-knn"
+    asked = f"{name}:from_history=true,sources=popular+item-knn,requests=60"
     list(train_run(settings, filled, model=asked, until="1970-03-01T00:00:00"))
     (run,) = list_runs(settings.runs_url)
     assert run.manifest.kind == "ranker"

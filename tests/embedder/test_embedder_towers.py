@@ -13,8 +13,8 @@ from nearfeed_core.pooling import pool_reader
 from nearfeed_core.splits import split_by_time
 from nearfeed_embedder.dataset import Readings, profile
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.models import scorer_of_run
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
+from nearfeed_embedder.evaluation.runs import scorer_of_run
 from nearfeed_embedder.operations import evaluate_models, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
@@ -25,7 +25,7 @@ from nearfeed_embedder.towers.writing import blocks_of, write_tower
 from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
 from nearfeed_runtime.operations import Listed
 
-RULE = TowerRule(dim=8, hidden=16, epochs=4, batch=64, dropout=0.0, forgotten=0.0)
+RULE = TowerRule(dim=8, hidden=16, epochs=4, batch=64, dropout=0.0, forgotten=0.0, decay=0.0)
 
 
 def test_a_reader_is_pooled_in_training_as_when_served() -> None:
@@ -117,8 +117,8 @@ def test_a_run_with_a_tower_is_evaluated_as_it_is_searched(tmp_path) -> None:
     scorer, _ = scorer_of_run(run, split)
     own, alone = scorer_of(model, split)(split.readers), scorer(split.readers)
     assert alone == pytest.approx(own, abs=1e-5)
+    (tmp_path / manifest.space / "tower.onnx").write_bytes(b"no network")
     with pytest.raises(BrokenRunError, match=r"tower.onnx cannot be run as ONNX"):
-        (tmp_path / manifest.space / "tower.onnx").write_bytes(b"no network")
         scorer_of_run(run, split)
     with pytest.raises(BrokenRunError, match="has no tower: its manifest names 'gone'"):
         scorer_of_run(Run(run.url, run.manifest.model_copy(update={"tower": "gone"})), split)

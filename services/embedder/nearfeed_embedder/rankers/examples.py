@@ -23,7 +23,8 @@ class TooFewExamplesError(NearfeedError):
 class Group:
     """One request: posts in their order, with the places at which they were shown, from 0.
 
-    All places are 0 where nothing was shown. `grades` (n) are the weights of what the reader did with them afterwards, 0 for nothing.
+    All places are 0 where nothing was shown. `grades` (n) are the weights of what the reader did with them
+    afterwards, 0 for nothing.
     """
 
     reader: ReaderInputs

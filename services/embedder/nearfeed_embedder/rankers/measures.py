@@ -17,7 +17,10 @@ Values = dict[str, NDArray[np.float64]]
 
 
 def measured(scores: Scores, table: Table) -> Values:
-    """Recall and NDCG at 20 and AUC of each group (groups); scores are (rows), ties go by the order of rows."""
+    """Recall and NDCG at 20 and AUC of each group (groups).
+
+    Scores are (rows), ties go by the order of rows.
+    """
     groups = [(scores[rows], table.read[rows] > 0) for rows in table.slices]
     hits = np.zeros((len(groups), K), np.bool_)
     for row, (own, read) in enumerate(groups):

@@ -57,9 +57,10 @@ def fit_network(name: str, task: Task) -> Stage[Fitted]:
 def score(network: nn.Module, features: Features) -> NDArray[np.float32]:
     """(n), in parts, so that memory stays bounded."""
     network.eval()
-    parts = [part for part in zip(*(tensor.split(_AT_ONCE) for tensor in _tensors(features)), strict=True)]
+    dense, categories = _tensors(features)
+    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(features), _AT_ONCE)]
     with torch.no_grad():
-        return np.concatenate([network(*part).numpy() for part in parts])
+        return np.concatenate([network(dense[part], categories[part]).numpy() for part in parts])
 
 
 def write(network: nn.Module, dense: int) -> bytes:

@@ -46,7 +46,8 @@ class ReplayRule:
     """Which sources there are and how many posts each gives, how many are ranked and kept.
 
     `requests` of a window are replayed at most, `each` of one reader; `negatives` posts that were not read
-    are kept of a group, or all where it is None.
+    are kept of a group, or all where it is None. Readings of others are known up to the very moment, or unless
+    `live` up to the window.
     """
 
     sources: tuple[str, ...] = SOURCES
@@ -57,16 +58,7 @@ class ReplayRule:
     each: int = 10
     negatives: int | None = 50
     seed: int = 0
-
-    @classmethod
-    def of_sources(cls, names: str, seed: int) -> "ReplayRule":
-        """With sources that are named as in popular+als. Raises UnknownSourceError."""
-        sources = tuple(names.split("+"))
-        if unknown := [name for name in sources if name not in SOURCES]:
-            raise UnknownSourceError(
-                f"sources: {unknown[0]!r} is none of a replay's sources {', '.join(SOURCES)}."
-            )
-        return cls(sources=sources, seed=seed)
+    live: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,6 +97,16 @@ class History:
         return np.bincount(items, minlength=len(self.dataset.posts))
 
 
+def sources_of(names: str) -> tuple[str, ...]:
+    """Those that are named as in popular+als. Raises UnknownSourceError."""
+    sources = tuple(names.split("+"))
+    if unknown := [name for name in sources if name not in SOURCES]:
+        raise UnknownSourceError(
+            f"sources: {unknown[0]!r} is none of a replay's sources {', '.join(SOURCES)}."
+        )
+    return sources
+
+
 def replay(history: History, rule: ReplayRule) -> Stage[list[Group]]:
     """Groups of all windows, in the order of time of the windows."""
     times = np.sort(history.readings.time)
@@ -125,13 +127,10 @@ def requests_between(
     end: int,
     rule: ReplayRule,
     rng: np.random.Generator,
-    *,
-    known_until: int | None = None,
 ) -> list[Request]:
     """Random readings within [start, end) as moments at which a reader came for more.
 
-    Only moments before which the reader had read something. Other readers' readings are known up to
-    `known_until`, or up to the very moment.
+    Only moments before which the reader had read something.
     """
     requests = []
     for rows in readings.rows_by_reader():
@@ -140,7 +139,7 @@ def requests_between(
         for moment in rng.choice(moments, min(rule.each, len(moments)), replace=False):
             before = np.searchsorted(times, moment)
             after = np.searchsorted(times, moment + int(LABEL_DAYS * DAY_MICROS))
-            known = int(moment) if known_until is None else known_until
+            known = int(moment) if rule.live else start
             requests.append(Request(int(moment), known, rows[:before], rows[before:after]))
     chosen = np.sort(rng.permutation(len(requests))[: rule.requests])
     return [requests[number] for number in chosen]
@@ -156,15 +155,13 @@ def replayed(
     shape = (len(requests), len(history.dataset.posts))
     scorers = _scorers(history, models_until, requests, rule, shape)
     for start in range(0, len(requests), _AT_ONCE):
-        part = np.arange(start, min(start + _AT_ONCE, len(requests)))
-        counts = np.stack([_counts(history, requests[row], rule) for row in part])
-        found = {
-            name: _best(history, scores, [requests[row] for row in part], rule.limit)
-            for name, scores in _scores(history, scorers, part, counts, rule).items()
-        }
-        for place, row in enumerate(part):
+        part = requests[start : start + _AT_ONCE]
+        counts = np.stack([_counts(history, request, rule) for request in part])
+        scored = _scores(history, scorers, np.arange(start, start + len(part)), counts, rule)
+        found = {name: _best(history, scores, part, rule.limit) for name, scores in scored.items()}
+        for place, request in enumerate(part):
             rankings = {name: items[place] for name, items in found.items()}
-            yield _group(history, requests[row], rankings, counts[place], rule)
+            yield _group(history, request, rankings, counts[place], rule)
 
 
 def sampled(group: Group, rule: ReplayRule, rng: np.random.Generator) -> Group:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -45,7 +46,7 @@ def fit_tower(
         for batch in batches(chosen, readings, dataset.half_life_days, rule.batch, rng):
             loss = _loss(model, batch, chance, rule, rng)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         found = float(epoch) if validate is None else validate(model.eval())
         if found > best:
@@ -58,7 +59,7 @@ def fit_tower(
 
 
 def _loss(
-    model: TwoRoles, batch: Batch, chance: np.ndarray, rule: TowerRule, rng: np.random.Generator
+    model: TwoRoles, batch: Batch, chance: NDArray[np.float64], rule: TowerRule, rng: np.random.Generator
 ) -> Tensor:
     queries = model.queries(batch)
     if len(chance) <= rule.negatives:
@@ -70,7 +71,7 @@ def sampled_softmax(
     model: TwoRoles,
     queries: Tensor,
     target: Tensor,
-    chance: np.ndarray,
+    chance: NDArray[np.float64],
     negatives: int,
     rng: np.random.Generator,
 ) -> Tensor:

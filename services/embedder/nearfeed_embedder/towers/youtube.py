@@ -24,16 +24,16 @@ class TowerRule:
 
     dim: int = 64
     hidden: int = 128
-    dropout: float = 0.3
-    epochs: int = 20
-    patience: int = 3
+    dropout: float = 0.5
+    epochs: int = 16
+    patience: int = 8
     batch: int = 512
-    each: int = 50
+    each: int = 25
     negatives: int = 16_384
-    learning_rate: float = 3e-3
-    decay: float = 1e-5
+    learning_rate: float = 1e-3
+    decay: float = 1.0
     spread: float = 0.05
-    forgotten: float = 0.5
+    forgotten: float = 0.7
 
 
 class Tower(nn.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -47,7 +48,7 @@ def load_ranker(run: Run) -> Ranker:
     return Ranker(Featuriser(spec), _LOADERS[kind](run, file, spec))
 
 
-def _told(run: Run) -> dict[str, object]:
+def _told(run: Run) -> dict[str, Any]:
     try:
         told = orjson.loads(run.read_bytes(RANKER))
     except orjson.JSONDecodeError as error:
@@ -93,7 +94,7 @@ def _onnx(run: Run, file: str, spec: FeatureSpec) -> Callable[[Features], Scores
     return predict
 
 
-_LOADERS: dict[object, Callable[[Run, str, FeatureSpec], Callable[[Features], Scores]]] = {
+_LOADERS: dict[str, Callable[[Run, str, FeatureSpec], Callable[[Features], Scores]]] = {
     "lightgbm": _lightgbm,
     "onnx": _onnx,
 }
