@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.results_file import put_rows
 from nearfeed_contracts.fields import to_micros
-from nearfeed_core.ranking_features import Featuriser, FeatureSpec
+from nearfeed_core.ranking_features import FeatureSpec, Featuriser
 from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.item_knn import item_knn

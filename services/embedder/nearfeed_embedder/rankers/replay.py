@@ -46,8 +46,8 @@ class ReplayRule:
     """Which sources there are and how many posts each gives, how many are ranked and kept.
 
     `requests` of a window are replayed at most, `each` of one reader; `negatives` posts that were not read
-    are kept of a group, or all where it is None. Readings of others are known up to the very moment, or unless
-    `live` up to the window.
+    are kept of a group, or all where it is None. Readings of others are known up to the very moment, or,
+    unless `live`, up to the window.
     """
 
     sources: tuple[str, ...] = SOURCES

@@ -4,7 +4,7 @@
 is read, the former one goes on answering.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Engine, select
 
 from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError, NotFoundError
-from nearfeed_contracts.runs import Manifest, Run, list_runs, open_run, run_url
+from nearfeed_contracts.runs import Manifest, Run, RunKind, list_runs, open_run, run_url
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.schema import (
@@ -25,6 +25,7 @@ from nearfeed_recommender.config.schema import (
     RunModel,
     VectorsModel,
 )
+from nearfeed_recommender.config.world import latest_run
 from nearfeed_recommender.models.lists import load_lists
 from nearfeed_recommender.models.neighbours import load_neighbours
 from nearfeed_recommender.models.rankers import load_ranker
@@ -111,7 +112,7 @@ class Registry:
         """Adds the interactions of late to the graphs; returns how many edges those were."""
         return sum(loaded.follow() for loaded in list(self._loaded.values()))
 
-    def _refresh_model(self, name: str, model: RunModel, runs: Iterable[Run]) -> int:
+    def _refresh_model(self, name: str, model: RunModel, runs: Sequence[Run]) -> int:
         def load() -> object:
             run = _newest(model, runs)
             if name in self._loaded and self._loaded[name].run == run.manifest.space:
@@ -157,17 +158,17 @@ class Registry:
         return loaded
 
 
-def _newest(model: RunModel, runs: Iterable[Run]) -> Run:
+def _newest(model: RunModel, runs: Sequence[Run]) -> Run:
     """Raises NotFoundError."""
-    named = [
-        run
-        for run in runs
-        if (run.manifest.space == model.run if model.run else run.manifest.model == model.latest)
-    ]
-    if not named:
-        what = f"run {model.run}" if model.run else f"run of {model.latest}; train one"
+    kind: RunKind = model.model_dump()["kind"]
+    if model.latest:
+        run = latest_run(runs, model.latest, kind)
+    else:
+        run = next((run for run in runs if run.manifest.space == model.run), None)
+    if run is None:
+        what = f"run {model.run}" if model.run else f"run of {model.latest} and kind {kind}; train one"
         raise NotFoundError(f"there is no {what}")
-    return named[-1]
+    return run
 
 
 def _nothing_to_add() -> int:
