@@ -147,8 +147,7 @@ class MilvusStore:
             check_vector(vector, found.dim)
             if k < 1 or where.community_ids == frozenset():
                 return []
-            hits = self._hits(found.collection, vector, k, expression(where))
-        return [Hit(hit["item_id"], float(hit["distance"])) for hit in hits]
+            return self._hits(found.collection, vector, k, expression(where))
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         rows: list[Any] = []
@@ -179,7 +178,7 @@ class MilvusStore:
     def _collections(self, found: _Space) -> list[str]:
         return [found.collection, graph_name(found.collection)] if self._graph else [found.collection]
 
-    def _hits(self, collection: str, vector: VectorArray, k: int, where: str) -> list[Any]:
+    def _hits(self, collection: str, vector: VectorArray, k: int, where: str) -> list[Hit]:
         if self._graph and self._graph.answers(collection, where):
             params = self._graph.search_params(k)
             hits = self._ask(graph_name(collection), vector, k, where, params)
@@ -190,17 +189,18 @@ class MilvusStore:
 
     def _ask(
         self, collection: str, vector: VectorArray, k: int, where: str, params: dict[str, Any]
-    ) -> list[Any]:
+    ) -> list[Hit]:
         [hits] = self._client.search(
             collection,
             [np.asarray(vector, np.float32)],
             filter=where,
             limit=k,
-            output_fields=["item_id"],
             search_params=params,
             **self._reading,
         )
-        return list(hits)
+        return [
+            Hit(item_id, float(distance)) for item_id, distance in zip(hits.ids, hits.distances, strict=True)
+        ]
 
     @contextmanager
     def _using(self, space: str) -> Iterator[_Space]:

@@ -17,6 +17,13 @@ _BY_TIME = """\
 
 {readers} readers, 95 % bootstrap intervals over readers, gains paired ({place}).
 """
+_BLENDING = """\
+| {data} | recall@20 | NDCG@20 | gain of the blend in recall@20 | in NDCG@20 |
+|---|---|---|---|---|
+{rows}
+
+{readers} readers; `{blend}`, chosen before the test.
+"""
 _ABLATION = """\
 | | recall@20 | NDCG@20 |
 |---|---|---|
@@ -38,10 +45,35 @@ def lists() -> str:
     )
 
 
+def blending() -> str:
+    rows = read("blending.csv")
+    return "\n".join(_blended([row for row in rows if row["data"] == data]) for data in _data_of(rows))
+
+
 def ablation() -> str:
     return _ABLATION.format(
         rows="\n".join(line(row["variant"], row["recall@20"], row["ndcg@20"]) for row in read("ablation.csv"))
     )
+
+
+def _data_of(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row["data"] for row in rows))
+
+
+def _blended(rows: list[Row]) -> str:
+    lines = [
+        line(
+            row["model"],
+            *(_with_interval(row, metric) for metric in ("recall@20", "ndcg@20")),
+            *(_gain_of_blend(row, metric) for metric in ("recall@20", "ndcg@20")),
+        )
+        for row in rows
+    ]
+    return _BLENDING.format(rows="\n".join(lines), **rows[0])
+
+
+def _gain_of_blend(row: Row, metric: str) -> str:
+    return "" if row["model"] == "blend" else row[f"{metric}_gain_of_blend"]
 
 
 def _models(rows: list[Row]) -> str:

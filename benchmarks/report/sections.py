@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import models, new_posts, readme, text
+from benchmarks.report import models, new_posts, readme, text, walks
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,5 +44,7 @@ SECTIONS = (
     Section("docs/models.md", "lists", models.lists),
     Section("docs/models.md", "ablation", models.ablation),
     Section("docs/models.md", "by-time", models.by_time),
+    Section("docs/models.md", "blending", models.blending),
     Section("docs/new-posts.md", "new-posts", new_posts.figures),
+    Section("docs/random-walk.md", "figures", walks.figures),
 )

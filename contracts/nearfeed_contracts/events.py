@@ -236,8 +236,9 @@ def decode(value: bytes) -> Event:
         raise UnreadableEventError(tell_fault(error)) from None
 
 
-def tell_fault(error: ValidationError) -> str:
-    """The first fault of a pydantic error as `field: what is wrong`."""
+def tell_fault(error: ValidationError, whole: str = "event") -> str:
+    """The first fault of a pydantic error as `field: what is wrong`; `whole` stands for the field of all."""
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "event"
-    return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+    field = ".".join(str(part) for part in first["loc"]) or whole
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message

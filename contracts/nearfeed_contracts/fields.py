@@ -2,11 +2,12 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
 MAX_ID = 128
+MAX_LABEL = 64
 MAX_TITLE = 300
 MAX_BODY = 40_000
 MAX_TAGS = 20
@@ -15,6 +16,7 @@ MAX_URL = 2_000
 MAX_EVENTS_PER_CALL = 500
 MAX_LIMIT = 100
 _VERSION_BITS = 20
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _without_space(value: str) -> str:
@@ -23,14 +25,23 @@ def _without_space(value: str) -> str:
     return value
 
 
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold the character NUL")
+    return value
+
+
 Id = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID, strict=True), AfterValidator(_without_space)
 ]
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG)]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE)]
-Body = Annotated[str, StringConstraints(max_length=MAX_BODY)]
+Label = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_LABEL, strict=True), AfterValidator(_without_space)
+]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TAG), AfterValidator(_without_nul)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(_without_nul)]
+Body = Annotated[str, StringConstraints(max_length=MAX_BODY), AfterValidator(_without_nul)]
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
-Url = Annotated[str, StringConstraints(max_length=MAX_URL)]
+Url = Annotated[str, StringConstraints(max_length=MAX_URL), AfterValidator(_without_nul)]
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -41,7 +52,15 @@ def in_utc(moment: datetime) -> datetime:
         raise ValueError("lies outside the years 1 to 9999 in UTC") from None
 
 
+def _iso_text(value: Any) -> Any:
+    """Numbers, which pydantic takes as seconds or milliseconds by their size, are no times here."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _ISO_DATE.match(value)):
+        return value
+    raise ValueError("must be a time in ISO 8601 with a zone, such as 2026-01-31T12:00:00Z")
+
+
 UtcTime = Annotated[AwareDatetime, AfterValidator(in_utc)]
+IsoTime = Annotated[UtcTime, BeforeValidator(_iso_text)]
 Version = Annotated[int, Field(ge=1, le=2**62)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 
 from nearfeed_contracts.events import KINDS
-from nearfeed_contracts.fields import MAX_ID, MAX_TITLE, MAX_URL
+from nearfeed_contracts.fields import MAX_ID, MAX_LABEL, MAX_TITLE, MAX_URL
 
 metadata = MetaData()
 
@@ -32,7 +32,9 @@ READ_ONLY_OPTION = "nearfeed_read_only"
 _ID = String(MAX_ID).with_variant(mysql.VARCHAR(MAX_ID, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 # An app's own topics have long names, which may differ in case alone.
 _TOPIC = String(255).with_variant(mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
-_LABEL = String(64).with_variant(mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+_LABEL = String(MAX_LABEL).with_variant(
+    mysql.VARCHAR(MAX_LABEL, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+)
 _TEXT = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
 _AUTO = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")

@@ -83,8 +83,12 @@ class Reading:
         return low or any(kind in self.times for kind in EXCLUDING)
 
     def is_seen(self) -> bool:
-        """Whether the reader has met the post: any kind but the undoing ones."""
-        return any(kind not in UNDOES for kind in self.times)
+        """Whether the reader has met the post: any kind that stands, excluding ones among them.
+
+        A like that was taken back leaves what was before it: a post that was liked without being read
+        may be shown again.
+        """
+        return any(kind not in UNDOES and not self._is_undone(kind) for kind in self.times)
 
     def _is_undone(self, kind: Kind) -> bool:
         return any(

@@ -35,7 +35,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Listed:
-    """A table for the operator."""
+    """A table for the operator; its first column names what a row is about."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -43,6 +43,7 @@ class Listed:
 
 Step = Progress | Said | Listed
 Operation = Callable[..., Iterator[Step]]
+_WIDE = 10_000  # characters of a line that no terminal breaks
 Runner = Callable[[str, Mapping[str, Any]], Iterator[Step]]
 _STEPS: dict[str, type[Progress] | type[Said] | type[Listed]] = {
     "progress": Progress,
@@ -97,16 +98,19 @@ def show(steps: Iterator[Step], console: Console | None = None) -> None:
                 case Said(text):
                     bars.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
                 case Listed():
-                    bars.console.print(_table(step))
+                    wide = console if console.is_terminal else Console(file=console.file, width=_WIDE)
+                    wide.print(_table(step))
     finally:
         if tasks:
             bars.stop()
 
 
 def _table(listed: Listed) -> Table:
+    """The first column's names are there to be copied: they stay whole where others are folded."""
     table = Table()
-    for column in listed.columns:
-        table.add_column(column, overflow="fold")
+    longest = max((len(row[0]) for row in listed.rows), default=0)
+    for number, column in enumerate(listed.columns):
+        table.add_column(column, overflow="fold", min_width=None if number else longest)
     for row in listed.rows:
         table.add_row(*row)
     return table

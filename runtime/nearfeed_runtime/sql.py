@@ -16,8 +16,10 @@ _BYTES_PER_STATEMENT = 4_000_000  # MySQL refuses a statement above max_allowed_
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 30 * 86_400
+_LONGEST_LOOK_SECONDS = 0.1
 # Deadlock, lock wait timeout, server shutting down, connection killed.
 _PASSING_ERRORS = (1213, 1205, 1053, 1927)
+_SQLITE_BUSY = 5  # the low byte of its extended codes too
 T = TypeVar("T")
 
 
@@ -37,8 +39,8 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
     """What `work` returns, after the transaction in which it ran was committed.
 
     Runs it again where the server ended the transaction for the sake of another one or of itself (a
-    deadlock, a lock wait, a lost connection). The answer to a commit may be lost with a connection
-    too, so `work` must bear repetition.
+    deadlock, a lock wait, a lost connection), or SQLite's lock did not come free. The answer to a commit
+    may be lost with a connection too, so `work` must bear repetition.
     """
     for attempt in range(1, _ATTEMPTS):
         try:
@@ -54,7 +56,18 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 def is_passing(error: DBAPIError) -> bool:
     """Whether the same transaction may go through when it is tried again."""
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY:
+        return True
     return error.connection_invalidated or getattr(error.orig, "errno", None) in _PASSING_ERRORS
+
+
+def let_others_write(engine: Engine) -> None:
+    """Between the transactions of a long work: on SQLite the lock stays free until whoever waits has looked.
+
+    Those who wait look again after a tenth of a second at the latest.
+    """
+    if engine.dialect.name == "sqlite":
+        time.sleep(_LONGEST_LOOK_SECONDS)
 
 
 @contextmanager
@@ -111,13 +124,13 @@ def upsert(
 def upsert_tuples(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """The same for rows with a value for each column, in the table's order: some times as fast."""
     names = [column.name for column in table.columns]
-    compiled = _upsert_statement(connection.dialect.name, table, names, ()).compile(
-        dialect=connection.dialect, column_keys=names
-    )
-    assert compiled.positiontup == names, "both drivers take values by position"
-    packets = [list(rows)] if connection.dialect.name == "sqlite" else _slices(rows, rows)
-    for some in packets:
-        connection.exec_driver_sql(str(compiled), some)
+    embedded = connection.dialect.name == "sqlite"
+    # MySQL's driver takes values by position as well as by name, but its dialect writes names.
+    dialect = connection.dialect if embedded else mysql.dialect(paramstyle="format")
+    statement = _upsert_statement(connection.dialect.name, table, names, ())
+    text = str(statement.compile(dialect=dialect, column_keys=names))
+    for some in [list(rows)] if embedded else _slices(rows, rows):
+        connection.exec_driver_sql(text, some)
 
 
 def _upsert_statement(dialect: str, table: Table, names: Sequence[str], keep: Sequence[str]) -> Any:

@@ -89,3 +89,15 @@ def test_a_low_rating_excludes_until_a_better_one() -> None:
     better = low.merged("rating", 3, 4.0)
     assert better.weight(RULE, 3) == pytest.approx(2.0, rel=1e-9)
     assert not math.isnan(better.weight(RULE, 3))
+
+
+@given(told=events)
+def test_a_like_that_was_taken_back_leaves_what_was_before(told: list[Event]) -> None:
+    """Whether it is seen, what counts, and its weight; `told` has no like and unlike of its own."""
+    before = merge([one for one in told if one[0] not in ("like", "unlike")])
+    after = merge(
+        [("like", 3, None), ("unlike", 4, None)] + [one for one in told if one[0] not in ("like", "unlike")]
+    )
+    assert after.is_seen() == before.is_seen()
+    assert after.counting_times() == before.counting_times()
+    assert after.weight(RULE, 6) == before.weight(RULE, 6)

@@ -8,6 +8,7 @@ from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import Settings
+from nearfeed_standalone.settings import StandaloneSettings
 
 README = Path(__file__).parents[2] / "README.md"
 GROUPS = [
@@ -15,6 +16,7 @@ GROUPS = [
     ("recommender", RecommenderSettings),
     ("indexer", IndexerSettings),
     ("embedder", EmbedderSettings),
+    ("standalone", StandaloneSettings),
 ]
 EMBEDDED = {
     "vectors_url": "`milvus-lite://…/vectors.db`",

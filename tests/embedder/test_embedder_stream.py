@@ -1,4 +1,7 @@
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +13,8 @@ from tests.embedder.taste import put_posts
 from nearfeed_backends.database import open_database
 from nearfeed_contracts.event_log import LogUnavailableError, Record
 from nearfeed_contracts.events import Item, ItemDeleted, ItemVector, VectorArray, decode
-from nearfeed_contracts.tables import item_contexts, items, spaces
+from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
+from nearfeed_embedder import stream
 from nearfeed_embedder.dataset import Post
 from nearfeed_embedder.stream import Noted, Publisher
 
@@ -264,3 +268,100 @@ def test_rows_of_items_are_encoded_as_their_events_are(
         transaction.execute(items.update().values(body="body"))
     publisher.reconcile()
     assert log.events[0].vector.tolist() == [len("title\nbody"), 1]
+
+
+@contextmanager
+def publishing(publisher: Publisher, reconcile_seconds: float) -> Iterator[None]:
+    """The publisher's loop meanwhile."""
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=publisher.run, args=(stop,), kwargs={"reconcile_seconds": reconcile_seconds}
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < give_up, "it did not come to hold"
+        time.sleep(0.01)
+
+
+def test_a_noted_post_is_encoded_before_the_rest_of_what_a_space_lacks(
+    engine: Engine, log: RecordingLog, noted: Noted
+) -> None:
+    class Told(LengthEncoder):
+        """A new post comes in with the first bulk of old ones."""
+
+        def encode(self, posts: Sequence[Post]) -> tuple[VectorArray, None]:
+            if not log.events:
+                note(noted, item("new"))
+            return super().encode(posts)
+
+    put_posts(engine, [Post(f"p{number:04d}", "c", (), "text") for number in range(2_000)])
+    add_space(engine, "one")
+    publisher = Publisher(engine, log, lambda _: Told(), noted)  # type: ignore[arg-type]
+    with publishing(publisher, 3_600):
+        eventually(lambda: len(log.events) == 2_001)
+    order = [event.item_id for event in log.events]
+    assert 0 < order.index("new") <= 256
+
+
+def test_a_space_that_was_loaded_is_looked_at_at_once(
+    engine: Engine, log: RecordingLog, publisher: Publisher
+) -> None:
+    put_posts(engine, [Post("p", "c", (), "text")])
+    add_space(engine, "one")
+    add_space(engine, "two", loaded=False)
+    with publishing(publisher, 3_600):
+        eventually(lambda: log.published() == [("one", "p", 1)])
+        with engine.begin() as transaction:
+            transaction.execute(spaces.update().values(loaded_at=2))
+        eventually(lambda: log.published() == [("one", "p", 1), ("two", "p", 1)])
+
+
+def test_how_long_an_encoder_takes_to_open_does_not_put_off_the_next_look(
+    engine: Engine, log: RecordingLog, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        late = 0.0
+
+        def monotonic(self) -> float:
+            return time.monotonic() + self.late
+
+    clock = Clock()
+    monkeypatch.setattr(stream, "time", clock)
+
+    def open_encoder(_: str) -> LengthEncoder:
+        clock.late += 1_000
+        return LengthEncoder()
+
+    add_space(engine, "one")
+    publisher = Publisher(engine, log, open_encoder, noted)  # type: ignore[arg-type]
+    with publishing(publisher, 0.1):
+        eventually(lambda: clock.late > 0)
+        put_posts(engine, [Post("p", "c", (), "text")])
+        eventually(lambda: log.published() == [("one", "p", 1)])
+
+
+def test_encoders_are_opened_before_a_post_comes_that_of_the_served_space_first(
+    engine: Engine, log: RecordingLog, noted: Noted
+) -> None:
+    opened: list[str] = []
+
+    def open_encoder(url: str) -> LengthEncoder:
+        opened.append(url)
+        return LengthEncoder()
+
+    add_space(engine, "one", url="run://one")
+    add_space(engine, "two", url="run://two")
+    with engine.begin() as transaction:
+        transaction.execute(insert(active_space).values(slot=1, space="two", activated_at=1))
+    with publishing(Publisher(engine, log, open_encoder, noted), 3_600):  # type: ignore[arg-type]
+        eventually(lambda: opened == ["run://two", "run://one"])

@@ -71,6 +71,28 @@ def like_post_and_take_down(client: httpx.Client, reader: str, seconds: float = 
     assert client.get("/v1/items/new-post").status_code == 404
 
 
+def join_and_see_own_community_alone(client: httpx.Client, reader: str, seconds: float = SECONDS) -> None:
+    """Of two new posts, one reader who has joined one community gets that of it alone, another gets both."""
+    shown = feed(client, reader, limit=100)["items"]
+    own = shown[0]["community_id"]
+    other = next(item["community_id"] for item in shown if item["community_id"] != own)
+    for item in shown[:3]:
+        for user in ("member", "guest"):
+            told = {"user_id": user, "item_id": item["id"], "kind": "read"}
+            assert client.post("/v1/events", json=told).status_code == 202
+    assert client.put(f"/v1/users/member/communities/{own}").status_code == 204
+    for item_id, community in (("of-own", own), ("of-other", other)):
+        post = {"community_id": community, "author_id": "newcomer", "title": shown[0]["title"]}
+        assert client.put(f"/v1/items/{item_id}", json=post).status_code == 200
+    eventually(lambda: {"of-own", "of-other"} <= set(feed_ids(client, "guest")), seconds)
+    eventually(lambda: "of-own" in feed_ids(client, "member"), seconds)
+    page = feed(client, "member", limit=100)
+    assert {item["community_id"] for item in page["items"]} == {own}
+    assert feed(client, "member", community_id=other)["items"] == []
+    assert client.delete(f"/v1/users/member/communities/{own}").status_code == 204
+    assert "of-other" in feed_ids(client, "member")
+
+
 @dataclass
 class Visit:
     """A reader's first page and those that its cursor led to; `begun` and `ended` on the monotonic clock."""

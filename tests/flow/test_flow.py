@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from benchmarks.server import served
-from tests.flow.readers import like_post_and_take_down, readers_of
+from tests.flow.readers import join_and_see_own_community_alone, like_post_and_take_down, readers_of
 
 pytestmark = pytest.mark.slow
 SECONDS = 30.0
@@ -18,6 +18,7 @@ def test_from_a_like_and_a_post_to_the_feed_and_a_takedown(
     with served(fresh_copy(loaded)) as client:
         (reader,) = readers_of(client, 1)
         like_post_and_take_down(client, reader, SECONDS)
+        join_and_see_own_community_alone(client, reader, SECONDS)
 
 
 def test_commands_reach_the_serving_process(

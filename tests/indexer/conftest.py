@@ -113,7 +113,7 @@ class SmallRun(Run):
     """A run that is read two rows at a time."""
 
     def vector_batches(self, rows: int = 2) -> Iterator[VectorBatch]:
-        yield from super().vector_batches(rows)
+        yield from super().vector_batches(min(rows, 2))
 
 
 def vector_of(space: str, item_id: str, version: int, inferred: bool = False) -> np.ndarray:

@@ -67,6 +67,7 @@ def _check_refused(world: Any, folder: Path, said: str, name: str = "s1") -> Non
         list(load_run(loader, name))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert not str(refused.value).endswith("..")
     assert world.spaces() == {}
     assert world.contexts("s1") == {}
     assert world.exact.spaces() == frozenset()
@@ -109,6 +110,8 @@ def test_a_missing_file_is_named(world: Any, run_folder: Path) -> None:
 def test_a_manifest_that_is_none_is_refused(world: Any, run_folder: Path) -> None:
     (run_folder / MANIFEST).write_text('{"space": "s1"}')
     _check_refused(world, run_folder, "manifest.json is no manifest: model")
+    (run_folder / MANIFEST).write_text('{"space": "s1",')
+    _check_refused(world, run_folder, "manifest.json is no manifest: Invalid JSON: EOF")
 
 
 def test_an_unknown_run_names_those_that_exist(world: Any, run_folder: Path) -> None:

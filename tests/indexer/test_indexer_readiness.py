@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import ItemDeleted
@@ -12,7 +13,7 @@ from nearfeed_contracts.vector_store import Hit
 from nearfeed_indexer.dropping import drop_space
 from nearfeed_indexer.loading import Loader, load_run, load_vectors
 from nearfeed_indexer.opening import open_space
-from nearfeed_indexer.readiness import NotReadyError
+from nearfeed_indexer.readiness import NotReadyError, wait_until_ready
 from nearfeed_indexer.recall import search_recall
 from nearfeed_runtime.operations import Progress, Said
 
@@ -108,6 +109,29 @@ def test_the_store_must_hold_as_many_vectors_as_sql(world: Any, tmp_path: Path) 
     with pytest.raises(NotReadyError, match="the vector store holds 59 vectors of its 60 posts"):
         _load(world, tmp_path)
     assert world.spaces() == {"s1": "loading"}
+
+
+def test_a_load_that_waits_for_others_does_not_keep_them_from_writing(world: Any, tmp_path: Path) -> None:
+    world.add_items(*IDS, "i90")
+    checked = world.checked_run(world.write_run(tmp_path, "s1", dict.fromkeys(IDS, 1), encoder=True))
+    begun: list[str] = []
+    looks = iter(range(5))
+
+    def look_again() -> None:
+        if next(looks, None) is None:
+            raise TimeoutError
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        begun.append(statement)
+
+    open_space(world.engine, world.store, checked.run)
+    list(load_vectors(world.engine, world.store, checked))
+    event.listen(world.engine, "before_cursor_execute", note)
+    with pytest.raises(TimeoutError):
+        list(wait_until_ready(world.engine, world.store, checked, 60, look_again))
+    event.remove(world.engine, "before_cursor_execute", note)
+    assert begun
+    assert not [one for one in begun if "IMMEDIATE" in one or "FOR UPDATE" in one]
 
 
 def test_a_search_that_misses_neighbours_is_refused(world: Any, tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def problem_of(answer: Any) -> tuple[int, str]:
         ({**GOOD, "value": 3}, (422, "value")),
         ({**GOOD, "kind": "rating"}, (422, "value")),
         ({**GOOD, "kind": "rating", "value": 6}, (422, "value")),
+        ({**GOOD, "kind": "rating", "value": "4"}, (422, "value")),
+        ({**GOOD, "kind": "rating", "value": True}, (422, "value")),
+        ({**GOOD, "occurred_at": 5}, (422, "occurred_at")),
+        ({**GOOD, "occurred_at": "5"}, (422, "occurred_at")),
+        ({**GOOD, "occurred_at": True}, (422, "occurred_at")),
+        ({**GOOD, "occurred_at": None}, (422, "occurred_at")),
         ({**GOOD, "ocurred_at": "2020-01-01T00:00:00Z"}, (422, "ocurred_at")),
         ({"events": []}, (422, "events")),
         ({"events": [GOOD] * 501}, (422, "events")),
@@ -60,21 +66,30 @@ def test_a_bad_event_names_its_field_and_none_is_accepted(served: Any, body: Any
 
 @pytest.mark.parametrize(
     ("content", "field"),
-    [(b'{"user_id":', "body"), (b'{"user_id":"u","item_id":"p1","kind":"rating","value":NaN}', "value")],
+    [
+        (b'{"user_id":', "body"),
+        (b"[" * 100_000, "body"),
+        (b'{"user_id":"\xff"}', "body"),
+        (b'{"user_id":"u","item_id":"p1","kind":"rating","value":NaN}', "value"),
+    ],
 )
 def test_what_is_no_json_is_told(served: Any, content: bytes, field: str) -> None:
     headers = {"content-type": "application/json"}
     assert problem_of(served.client.post("/v1/events", content=content, headers=headers)) == (422, field)
 
 
-def test_a_body_that_is_too_large_gets_413(served: Any) -> None:
-    assert served.client.post("/v1/events", content=b"x" * 3_000_000).status_code == 413
+@pytest.mark.parametrize(
+    "content", [b"x" * 3_000_000, [b"x" * 1_000_000] * 3], ids=["announced", "in chunks"]
+)
+def test_a_body_that_is_too_large_gets_413(served: Any, content: Any) -> None:
+    body = iter(content) if isinstance(content, list) else content
+    assert problem_of(served.client.post("/v1/events", content=body)) == (413, "")
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"community_id": "nowhere"}, (404, "")),
+        ({"community_id": "nowhere"}, (404, "community_id")),
         ({"title": ""}, (422, "title")),
         ({"title": "x" * 301}, (422, "title")),
         ({"body": "x" * 40_001}, (422, "body")),
@@ -83,6 +98,12 @@ def test_a_body_that_is_too_large_gets_413(served: Any) -> None:
         ({"tags": "sf"}, (422, "tags")),
         ({"published_at": AHEAD}, (422, "published_at")),
         ({"published_at": "2020-01-01"}, (422, "published_at")),
+        ({"published_at": 20}, (422, "published_at")),
+        ({"published_at": "20"}, (422, "published_at")),
+        ({"title": "a\0b"}, (422, "title")),
+        ({"body": "a\0b"}, (422, "body")),
+        ({"tags": ["a\0b"]}, (422, "tags.0")),
+        ({"url": "https://a\0b"}, (422, "url")),
         ({"language": "deutsch!"}, (422, "language")),
         ({"likes": 7}, (422, "likes")),
         ({"author_id": None}, (422, "author_id")),
@@ -103,12 +124,15 @@ def test_a_bad_post_names_its_field_and_nothing_is_written(served: Any, change: 
         ("GET", "/v1/feed?user_id=u&limit=101", (422, "limit")),
         ("GET", "/v1/feed?user_id=u&published_after=2020-01-01T00:00:00", (422, "published_after")),
         ("GET", "/v1/feed?user_id=u&community_id=a%20b", (422, "community_id.0")),
-        ("GET", "/v1/items/nobody", (404, "")),
+        ("GET", "/v1/feed?user_id=u&community=c0", (422, "community")),
+        ("GET", "/v1/feed?user_id=u&cursor=nonsense", (400, "cursor")),
+        ("GET", "/v1/items/p1?fields=title", (422, "fields")),
+        ("GET", "/v1/items/nobody", (404, "item_id")),
         ("PUT", "/v1/items/nobody/", (422, "item_id")),
         ("DELETE", "/v1/users/u/control/block/x", (404, "")),
-        ("GET", "/v1/items/nobody/similar", (404, "")),
-        ("DELETE", "/v1/items/nobody", (404, "")),
-        ("PUT", "/v1/users/u/communities/nowhere", (404, "")),
+        ("GET", "/v1/items/nobody/similar", (404, "item_id")),
+        ("DELETE", "/v1/items/nobody", (404, "item_id")),
+        ("PUT", "/v1/users/u/communities/nowhere", (404, "community_id")),
         ("PUT", "/v1/users/u/controls/kick/a", (422, "control")),
         ("DELETE", "/v1/users/u?posts=keep", (422, "posts")),
         ("GET", "/v2/feed", (404, "")),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Engine, delete, event, func, select
 
 from nearfeed_contracts.events import KINDS, Event, Interaction, UserErased
 from nearfeed_contracts.fields import from_micros, to_micros
@@ -19,7 +19,7 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.user_vectors import stored_vector
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import reading, writing
 
 BASE = 1_700_000_000_000_000
 DAY = 86_400_000_000
@@ -109,6 +109,80 @@ def test_any_order_repetition_and_replay_gives_the_vector_of_the_definition(
     served.settle()
     expected = expected_vector(told, lambda item: random_vector(int(item[1:])))
     assert_vector(served.engine, "s1", user_id, expected)
+
+
+def rows_of(engine: Engine, user_id: str) -> list[tuple[Any, ...]]:
+    with reading(engine) as connection:
+        query = select(interactions).where(interactions.c.user_id == user_id).order_by(interactions.c.item_id)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def expected_row(user_id: str, item_id: str, merged: Reading) -> dict[str, Any]:
+    times = {f"{kind}_at": moment for kind, moment in merged.times.items()}
+    rest = {"rating_value": merged.rating, "newest_at": merged.newest_at()}
+    return {"user_id": user_id, "item_id": item_id, **times, **rest}
+
+
+def lose(engine: Engine, user_id: str, items: set[str]) -> None:
+    """What a database that was restored from an older backup lacks: rows, vectors and positions."""
+    with writing(engine) as transaction:
+        gone = (interactions.c.user_id == user_id) & interactions.c.item_id.in_(items)
+        transaction.execute(delete(interactions).where(gone))
+        transaction.execute(delete(user_vectors).where(user_vectors.c.user_id == user_id))
+        transaction.execute(delete(positions).where(positions.c.topic == "interactions"))
+
+
+@bounded
+@given(drawn=actions, data=st.data())
+def test_loss_followed_by_replay_gives_the_same_rows_and_vector(
+    served: Any, random_vector: Callable[[int], np.ndarray], drawn: list[Any], data: st.DataObject
+) -> None:
+    user_id = f"u{next(numbers)}"
+    told = told_by(user_id, drawn)
+    cut = data.draw(st.integers(0, len(told)))
+    served.log.append([record_of(one) for one in told[:cut]])
+    served.settle()
+    lost = data.draw(st.sets(st.sampled_from(told).map(lambda one: one.item_id)))
+    lose(served.engine, user_id, lost)
+    served.log.append([record_of(one) for one in data.draw(st.permutations(told))])
+    served.restart()
+    served.settle()
+    after = rows_of(served.engine, user_id)
+    lose(served.engine, user_id, {one.item_id for one in told})
+    served.restart()
+    served.settle()
+    assert rows_of(served.engine, user_id) == after
+    merged: dict[str, Reading] = {}
+    for one in told:
+        before = merged.get(one.item_id, Reading())
+        merged[one.item_id] = before.merged(one.kind, to_micros(one.occurred_at), one.value)
+    assert {row[1]: row for row in after} == {
+        item: tuple(expected_row(user_id, item, row).get(column.name) for column in interactions.c)
+        for item, row in merged.items()
+    }
+    assert_vector(
+        served.engine, "s1", user_id, expected_vector(told, lambda item: random_vector(int(item[1:])))
+    )
+
+
+@bounded
+@given(drawn=actions, item=st.integers(0, 5))
+def test_a_like_that_is_taken_back_leaves_the_weights_and_the_vector(
+    served: Any, drawn: list[Any], item: int
+) -> None:
+    user_id = f"u{next(numbers)}"
+    told = told_by(user_id, [one for one in drawn if one[1] not in ("like", "unlike")])
+    served.log.append([record_of(one) for one in told])
+    served.settle()
+    before = served.client.get(f"/v1/users/{user_id}/vector").json()
+    for kind, day in (("like", 8), ("unlike", 9)):
+        served.log.append([record_of(one) for one in told_by(user_id, [(item, kind, day, 0.0)])])
+        served.settle()
+    after = served.client.get(f"/v1/users/{user_id}/vector").json()
+    assert after["readings"] == before["readings"]
+    assert (after["vector"] is None) == (before["vector"] is None)
+    if before["vector"] is not None:
+        assert after["vector"] == pytest.approx(before["vector"], abs=1e-5)
 
 
 def test_a_consumer_killed_between_any_two_statements_counts_every_event_once(

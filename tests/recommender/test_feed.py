@@ -245,3 +245,63 @@ def test_an_event_changes_the_next_feed(served: Any) -> None:
     after = whole_feed(served, "u", [20])
     assert before[-1] not in after
     assert after != before[:-1]
+
+
+def test_a_post_that_is_liked_no_more_and_was_never_read_comes_back(served: Any) -> None:
+    tell(served, "u", "p0")
+    tell(served, "u", "p1")
+    served.settle()
+    before = whole_feed(served, "u", [20])
+    for item in ("p1", before[0]):
+        tell(served, "u", item, "like")
+    served.settle()
+    assert before[0] not in whole_feed(served, "u", [20])
+    for item in ("p1", before[0]):
+        tell(served, "u", item, "unlike")
+    served.settle()
+    assert whole_feed(served, "u", [20]) == before
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    limits=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    between=st.lists(st.sampled_from(["nothing", "takedown", "arrival", "read"]), min_size=1, max_size=8),
+    data=st.data(),
+)
+def test_pages_neither_repeat_nor_skip_whatever_happens_between_them(
+    served: Any,
+    random_vector: Callable[[int], np.ndarray],
+    limits: list[int],
+    between: list[str],
+    data: st.DataObject,
+) -> None:
+    """What the first page ranked is shown once, in that order, unless it was taken down or read by then."""
+    number = next(numbers)
+    user_id, taken = f"pager{number}", []
+    for item in range(20):
+        served.put_post(f"p{item}", f"c{item % 2}")
+    tell(served, user_id, "p0")
+    served.settle()
+    ranked = whole_feed(served, user_id, [20])
+    shown: list[str] = []
+    cursor: dict[str, str] = {}
+    for limit, event in zip(itertools.cycle(limits), itertools.chain(between, itertools.repeat("nothing"))):
+        page = feed(served, user_id, limit=limit, **cursor)
+        assert len(page["items"]) == limit or page["next_cursor"] is None
+        shown += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+        left = [item for item in ranked if item not in shown and item not in taken]
+        if event == "takedown" and left:
+            taken.append(data.draw(st.sampled_from(left)))
+            assert served.client.delete(f"/v1/items/{taken[-1]}").status_code == 204
+        elif event == "read" and left:
+            taken.append(data.draw(st.sampled_from(left)))
+            tell(served, user_id, taken[-1])
+            served.settle()
+        elif event == "arrival":
+            new = f"new{next(numbers)}"
+            served.put_post(new, author_id="author")
+            served.set_vector("s1", new, random_vector(number))
+    assert shown == [item for item in ranked if item not in taken]

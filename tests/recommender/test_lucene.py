@@ -158,30 +158,30 @@ def test_a_search_finds_what_the_oracle_finds(written: World, query: Query) -> N
     assert find(written, search) == {number for number, post in enumerate(POSTS) if says(post)}, search
 
 
-@pytest.mark.parametrize(
-    ("search", "found"),
-    [
-        ("published_at:2020", {0, 3, 4, 5}),
-        ("publishedAt:2020-02", {5}),
-        ("published_at:[2020-01-01 TO 2020-12-31]", {0, 3, 4, 5}),
-        ("published_at:[2019-12-31 TO 2020-02-29}", {1}),
-        ("published_at:{2019 TO *]", {0, 2, 3, 4, 5}),
-        ("published_at:[* TO 2019]", {1}),
-        ("published_at:>=2021", {2}),
-        ("published_at:>2021-01-01T00:00:00Z", set()),
-        ("published_at:<2020", {1}),
-        ('published_at:<="2020-02-29T08:30:00+00:00"', {1, 5}),
-        ('published_at:"2020-02-29T17:30:00+09:00"', {5}),
-        ("published_at:*", {0, 1, 2, 3, 4, 5}),
-        ("language:*", {0, 1, 2, 3, 5}),
-        ("NOT language:en", {2, 3, 4}),
-        ("tags:(comedy OR drame) AND NOT community:films", {2}),
-        ("title:toy title:story", {0, 5}),
-        ("toy AND story", {0, 5}),
-    ],
-)
-def test_searches_by_hand(written: World, search: str, found: set[int]) -> None:
-    assert find(written, search) == found
+BY_HAND: list[tuple[str, set[int]]] = [
+    ("published_at:2020", {0, 3, 4, 5}),
+    ("publishedAt:2020-02", {5}),
+    ("published_at:[2020-01-01 TO 2020-12-31]", {0, 3, 4, 5}),
+    ("published_at:[2019-12-31 TO 2020-02-29}", {1}),
+    ("published_at:{2019 TO *]", {0, 2, 3, 4, 5}),
+    ("published_at:[* TO 2019]", {1}),
+    ("published_at:>=2021", {2}),
+    ("published_at:>2021-01-01T00:00:00Z", set()),
+    ("published_at:<2020", {1}),
+    ('published_at:<="2020-02-29T08:30:00+00:00"', {1, 5}),
+    ('published_at:"2020-02-29T17:30:00+09:00"', {5}),
+    ("published_at:*", {0, 1, 2, 3, 4, 5}),
+    ("language:*", {0, 1, 2, 3, 5}),
+    ("NOT language:en", {2, 3, 4}),
+    ("tags:(comedy OR drame) AND NOT community:films", {2}),
+    ("title:toy title:story", {0, 5}),
+    ("toy AND story", {0, 5}),
+]
+
+
+def test_searches_by_hand(written: World) -> None:
+    for search, found in BY_HAND:
+        assert find(written, search) == found, search
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def hits(ids: Sequence[str]) -> list[Hit]:
 
 
 def blended(rule: Blend, rankings: Mapping[str, Sequence[str]]) -> list[Candidate]:
-    return blend(rule, {name: hits(ids) for name, ids in rankings.items()}, WEIGHTS)
+    return list(blend(rule, {name: hits(ids) for name, ids in rankings.items()}, WEIGHTS))
 
 
 def ids_of(candidates: Sequence[Candidate]) -> list[str]:

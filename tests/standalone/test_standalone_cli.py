@@ -80,6 +80,12 @@ SENTENCES = {
     "a bad setting": (["migrate"], {"NEARFEED_HALF_LIFE_DAYS": "-1"}, "NEARFEED_HALF_LIFE_DAYS: "),
     "an unknown log level": (["spaces", "list"], {"NEARFEED_LOG_LEVEL": "LOUD"}, "NEARFEED_LOG_LEVEL: "),
     "an unknown space": (["spaces", "activate", "none"], {}, "none"),
+    "an unknown model": (["train", "--model", "x"], {}, "--model: there is no trainer of 'x'"),
+    "an option of another model": (
+        ["train", "--model", "als:factors=8", "--epochs", "3"],
+        {},
+        "als has no option 'epochs'",
+    ),
     "no run": (["load", "none"], {}, "none"),
     "no pipeline": (["pipeline", "run", "none"], {}, "'none' is no pipeline: name a .yaml file"),
     "a missing pipeline": (["pipeline", "run", "none.yaml"], {}, "none.yaml: none.yaml cannot be read"),

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, insert
 from tests.standalone.imported import logged, refused, rows_of
@@ -266,6 +268,58 @@ def test_a_file_is_known_by_its_content(importer: Importer, engine: Engine, writ
     (after,) = rows_of(engine, items)
     assert after.title == "Mended"
     assert after.version > before.version
+
+
+def test_a_renamed_file_tells_where_its_refusals_are(importer: Importer, written: Any) -> None:
+    rows = [item(1), item(2, title="")]
+    run(importer, "items", written("posts.csv", rows))
+    (said,) = run(importer, "items", written("renamed.csv", rows))
+    (told,) = importer.folder.iterdir()
+    assert str(told) in said.text
+    assert told.name.startswith("posts.csv.items.")
+
+
+def test_a_file_of_another_suffix_is_refused_though_its_content_was_imported(
+    importer: Importer, written: Any
+) -> None:
+    path = written("posts.csv", [item(1)])
+    run(importer, "items", path)
+    other = path.with_suffix(".xlsx")
+    other.write_bytes(path.read_bytes())
+    with pytest.raises(UnreadableFileError, match=r"the suffix must be \.parquet, \.csv or \.jsonl"):
+        run(importer, "items", other)
+
+
+def test_a_parquet_file_with_a_damaged_page_is_not_taken_in_at_all(
+    importer: Importer, engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "posts.parquet"
+    table = pa.Table.from_pylist([item(number) for number in range(100)])
+    pq.write_table(
+        table, path, row_group_size=20, write_page_checksum=True, use_dictionary=False, compression="none"
+    )
+    content = bytearray(path.read_bytes())
+    content[content.index(b"post-95")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match="cannot be read as Parquet"):
+        run(importer, "items", path)
+    assert rows_of(engine, items) == []
+    assert rows_of(engine, imports) == []
+    assert list(importer.folder.glob("*")) == []
+
+
+def test_a_deletion_of_what_never_was_is_refused_and_a_second_one_is_not(
+    importer: Importer, engine: Engine, written: Any
+) -> None:
+    run(importer, "items", written("posts.csv", [item(1), item(2)]))
+    run(importer, "deletions", written("gone.csv", [{"item_id": "post-1"}]))
+    steps = run(importer, "deletions", written("gone.csv", [{"item_id": "post-1"}, {"item_id": "post-9"}]))
+    assert refused(importer) == [{"line": 3, "reason": "item_id: there was never an item 'post-9'"}]
+    assert "1 deletions taken in, 1 rows refused" in steps[-1].text
+    assert {row.item_id: bool(row.deleted) for row in rows_of(engine, items)} == {
+        "post-1": True,
+        "post-2": False,
+    }
 
 
 Damage = Callable[[Path], bytes]

@@ -76,7 +76,8 @@ class Run:
             with self._fs.open(self.path(name), "rb") as file:
                 yield pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise BrokenRunError(f"{self.path(name)} cannot be read as Parquet: {error}.") from None
+            cause = str(error).rstrip(". \n")
+            raise BrokenRunError(f"{self.path(name)} cannot be read as Parquet: {cause}.") from None
 
 
 def open_run(url: str, *, verify: bool = True) -> Run:
@@ -91,7 +92,7 @@ def open_run(url: str, *, verify: bool = True) -> Run:
     try:
         manifest = Manifest.model_validate_json(fs.cat_file(path))
     except ValidationError as error:
-        raise BrokenRunError(f"{path} is no manifest: {tell_fault(error)}.") from None
+        raise BrokenRunError(f"{path} is no manifest: {tell_fault(error, whole='')}.") from None
     run = Run(url, manifest)
     main_file = MAIN_FILES[manifest.kind]
     if not run.has_file(main_file):

@@ -91,8 +91,9 @@ def make_app(run: Runner) -> typer.Typer:
         """Compare baselines and runs by full ranking, with intervals and slices.
 
         MODELS are baselines (popularity, recent-popularity, item-knn, item-knn-bm25, als, ease, text), with
-        settings as in als:factors=64,alpha=5, and names or folders of runs; all baselines where none is
-        named.
+        settings as in als:factors=64,alpha=5, names or folders of runs, and blends of these as in
+        'blend:RUN*2+als+item-knn@k=60,depth=500' (weights, k and depth may be left out); all baselines
+        where none is named.
 
         The data are those that Nearfeed holds, or files: split by time, or given as lists.
         """

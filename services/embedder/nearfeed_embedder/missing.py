@@ -8,17 +8,25 @@ from sqlalchemy import Engine, Row, and_, select
 
 from nearfeed_contracts.events import Item
 from nearfeed_contracts.fields import from_micros
-from nearfeed_contracts.tables import item_contexts, items, spaces
+from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
 from nearfeed_runtime.sql import chunks, reading
 
 _PAGE = 256
 
 
 def live_spaces(engine: Engine) -> dict[str, str]:
-    """The run URL of each space whose run is loaded, which then waits for posts that the run lacks."""
+    """The run URL of each space whose run is loaded, which then waits for posts that the run lacks.
+
+    The space that is served comes first.
+    """
+    query = (
+        select(spaces.c.space, spaces.c.run_url)
+        .outerjoin(active_space, active_space.c.space == spaces.c.space)
+        .where(spaces.c.loaded_at.is_not(None))
+        .order_by(active_space.c.space.is_(None), spaces.c.space)
+    )
     with reading(engine) as connection:
-        loaded = select(spaces.c.space, spaces.c.run_url).where(spaces.c.loaded_at.is_not(None))
-        return {row.space: row.run_url for row in connection.execute(loaded.order_by(spaces.c.space))}
+        return {row.space: row.run_url for row in connection.execute(query)}
 
 
 def stored_versions(engine: Engine, space: str, item_ids: Sequence[str]) -> dict[str, int]:

@@ -2,12 +2,14 @@
 
 The consumer of `items` only notes posts: a network is too slow to run while a transaction is open.
 The loop `publish` encodes what was noted, and looks for what was not: posts that came before a space
-did, or whose event was noted by a process that ended. So each post is published at least once.
+did, or whose event was noted by a process that ended. So each post is published at least once. What was
+noted goes first: of the rest only some are encoded at a time, by a part of the cores.
 """
 
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import structlog
@@ -20,11 +22,14 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_embedder.dataset import Post, text_of
 from nearfeed_embedder.missing import live_spaces, missing_posts, stored_versions
 from nearfeed_runtime.consume import Handlers
+from nearfeed_runtime.sql import chunks
 
 GROUP = "embedder"
 _PUBLISHED_FOR_SECONDS = 60.0
 _MOST_AT_ONCE = 256
-_REST_PER_WORK = 20
+_REST_PER_LOOK = 20
+_LONGEST_REST_SECONDS = 60.0
+_SOME = min(_MOST_AT_ONCE, 32 * max(1, (os.cpu_count() or 1) // 2))
 
 logger = structlog.get_logger(__name__)
 PUBLISHED = Counter("nearfeed_vectors_published_total", "Vectors of posts put on the log.", ["space"])
@@ -85,22 +90,28 @@ class Publisher:
         self._noted = noted
         self._encoders: dict[str, PostEncoder | None] = {}
         self._published: dict[tuple[str, str, int], float] = {}
+        self._reconciled: set[str] = set()
+        self._reconcile_at = 0.0
+        self._looked_for_seconds = 0.0
 
     def run(self, stop: threading.Event, *, reconcile_seconds: float) -> None:
-        """Publishes until `stop` is set; a failing back end is tried again."""
-        reconcile_at = 0.0
+        """Publishes until `stop` is set; a failing back end is tried again.
+
+        Begins with opening the encoders of live spaces, so that the first post need not wait for that.
+        """
+        steps: Iterator[int] = iter(())
         while not stop.is_set():
             try:
-                if time.monotonic() >= reconcile_at:
-                    started = time.monotonic()
-                    self.reconcile(stop)
-                    took = time.monotonic() - started
-                    reconcile_at = time.monotonic() + max(reconcile_seconds, _REST_PER_WORK * took)
                 self.publish_noted()
+                if next(steps, None) is not None:
+                    continue
+                if self._is_due():
+                    steps = self._reconcile_in_steps(_SOME, reconcile_seconds)
+                else:
+                    self._noted.wait(0.5)
             except Exception:
                 logger.exception("vectors could not be published")
                 stop.wait(1.0)
-            self._noted.wait(0.5)
 
     def publish_noted(self) -> int:
         """Publishes what the consumer has noted; returns how many vectors."""
@@ -112,16 +123,41 @@ class Publisher:
                 count += self._publish(space, fresh)
         return count
 
-    def reconcile(self, stop: threading.Event | None = None) -> int:
+    def reconcile(self) -> int:
         """Publishes the vectors that live spaces lack; returns how many."""
-        count = 0
+        return sum(self._reconcile_in_steps(_MOST_AT_ONCE, 0.0))
+
+    def _reconcile_in_steps(self, size: int, rest_seconds: float) -> Iterator[int]:
+        """Publishes what live spaces lack; yields after up to `size` posts how many vectors that were.
+
+        At its end it says when the next look is due: what a look costs is a small share of the time.
+        """
         self._forget_published()
+        self._looked_for_seconds = 0.0
+        self._reconciled = set(live_spaces(self._engine))
         for space in self._encoders_by_space():
-            for page in missing_posts(self._engine, space):
-                if stop and stop.is_set():
-                    return count
-                count += self._publish(space, page)
-        return count
+            for page in self._missing(space):
+                for some in chunks(page, size):
+                    yield self._publish(space, some)
+        rest = max(rest_seconds, min(_REST_PER_LOOK * self._looked_for_seconds, _LONGEST_REST_SECONDS))
+        self._reconcile_at = time.monotonic() + rest
+
+    def _missing(self, space: str) -> Iterator[list[Item]]:
+        """The pages of `missing_posts`, and how long they took to find."""
+        pages = missing_posts(self._engine, space)
+        while True:
+            started = time.monotonic()
+            page = next(pages, None)
+            self._looked_for_seconds += time.monotonic() - started
+            if page is None:
+                return
+            yield page
+
+    def _is_due(self) -> bool:
+        """Whether posts without a vector are to be looked for: at times, and where a space is new."""
+        if time.monotonic() >= self._reconcile_at:
+            return True
+        return bool(live_spaces(self._engine).keys() - self._reconciled)
 
     def _encoders_by_space(self) -> list[str]:
         """Live spaces that have an encoder; opens those of new spaces and drops those of past ones."""
@@ -159,7 +195,7 @@ class Publisher:
             vectors, contexts = encoder.encode([_post_of(item) for item in items])
         except Exception as error:
             logger.warning("posts could not be encoded", space=space, error=str(error))
-            del self._encoders[space]
+            self._encoders.pop(space, None)
             return []
         return [
             _event_of(space, item, vectors[row], None if contexts is None else contexts[row])

@@ -64,7 +64,7 @@ def bootstrap(
         if store is None:
             store = open_store(settings.vectors_url)
             resources.callback(store.close)
-        loader = Loader(engine, store, settings.runs_url, settings.ready_seconds, pump)
+        loader = Loader(engine, store, settings.runs_url, settings.ready_seconds, pump, settings.load_batch)
         indexer = Indexer(_operations(loader), checks={"database": partial(database_answers, engine)})
         if consume:
             if log is None:

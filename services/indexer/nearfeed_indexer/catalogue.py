@@ -16,9 +16,10 @@ ENCODER = "encoder/"
 SpaceRow = Row[Any]
 
 
-def find_space(connection: Connection, space: str) -> SpaceRow | None:
-    """The row of a space, held until a writing transaction ends."""
-    return connection.execute(select(spaces).where(spaces.c.space == space).with_for_update()).one_or_none()
+def find_space(connection: Connection, space: str, *, hold: bool = True) -> SpaceRow | None:
+    """The row of a space; `hold` keeps it until a writing transaction ends."""
+    query = select(spaces).where(spaces.c.space == space)
+    return connection.execute(query.with_for_update() if hold else query).one_or_none()
 
 
 def known_space(connection: Connection, space: str) -> SpaceRow:
@@ -30,9 +31,9 @@ def known_space(connection: Connection, space: str) -> SpaceRow:
     return row
 
 
-def loading_space(transaction: Connection, space: str) -> SpaceRow:
+def loading_space(connection: Connection, space: str, *, hold: bool = True) -> SpaceRow:
     """The row of the space that this process loads. Raises ConflictError where another has dropped it."""
-    row = find_space(transaction, space)
+    row = find_space(connection, space, hold=hold)
     if row is None:
         raise ConflictError(f"Space {space} was dropped while it was loaded; load the run again if need be.")
     return row

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, func, select
@@ -12,7 +13,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import all_spaces, known_space, lock_active
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_runtime.operations import Said, Step
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import committed, let_others_write, reading
 
 logger = structlog.get_logger(__name__)
 _CONTEXTS_PER_DELETE = 5_000
@@ -31,12 +32,15 @@ def drop_space(engine: Engine, store: VectorStore, space: str) -> Iterator[Step]
 
 def remove_row(engine: Engine, space: str) -> None:
     """Raises NotFoundError and, for the active space, ConflictError."""
-    with writing(engine) as transaction:
-        lock_changes(transaction)
-        known_space(transaction, space)
-        if lock_active(transaction) == space:
-            raise ConflictError(f"Space {space} is active; activate another one before you drop it.")
-        transaction.execute(delete(spaces).where(spaces.c.space == space))
+    committed(engine, partial(_remove_row, space=space))
+
+
+def _remove_row(transaction: Connection, space: str) -> None:
+    lock_changes(transaction)
+    known_space(transaction, space)
+    if lock_active(transaction) == space:
+        raise ConflictError(f"Space {space} is active; activate another one before you drop it.")
+    transaction.execute(delete(spaces).where(spaces.c.space == space))
 
 
 def discard_space(engine: Engine, store: VectorStore, space: str) -> None:
@@ -48,8 +52,8 @@ def discard_space(engine: Engine, store: VectorStore, space: str) -> None:
 
 def purge_space(engine: Engine, store: VectorStore, space: str) -> None:
     """Removes the contexts and vectors of a space that has no row; one that has a row is left alone."""
-    while _purge_some(engine, store, space):
-        pass
+    while committed(engine, partial(_purge_some, store=store, space=space)):
+        let_others_write(engine)
 
 
 def reconcile_store(engine: Engine, store: VectorStore) -> None:
@@ -81,19 +85,18 @@ def _has_remains(engine: Engine, store: VectorStore, space: str) -> bool:
     return held is not None or space in store.spaces()
 
 
-def _purge_some(engine: Engine, store: VectorStore, space: str) -> bool:
+def _purge_some(transaction: Connection, store: VectorStore, space: str) -> bool:
     """Removes a slice of the contexts and, when none is left, the vectors; says if there may be more."""
-    with writing(engine) as transaction:
-        lock_changes(transaction)
-        if transaction.scalar(select(spaces.c.space).where(spaces.c.space == space)) is not None:
-            return False
-        last = _last_of_slice(transaction, space)
-        if last is None:
-            store.drop_space(space)
-            return False
-        table = item_contexts.c
-        transaction.execute(delete(item_contexts).where(table.space == space, table.item_id <= last))
-        return True
+    lock_changes(transaction)
+    if transaction.scalar(select(spaces.c.space).where(spaces.c.space == space)) is not None:
+        return False
+    last = _last_of_slice(transaction, space)
+    if last is None:
+        store.drop_space(space)
+        return False
+    table = item_contexts.c
+    transaction.execute(delete(item_contexts).where(table.space == space, table.item_id <= last))
+    return True
 
 
 def _last_of_slice(connection: Connection, space: str) -> str | None:

@@ -6,8 +6,9 @@ it, so that a load may be broken off anywhere and begun again.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, update
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.runs import BrokenRunError, VectorBatch
@@ -23,7 +24,7 @@ from nearfeed_indexer.readiness import wait_until_ready
 from nearfeed_indexer.spaces import activate_space
 from nearfeed_indexer.vectors import Entry, put_entries
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import committed
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Loader:
     runs_url: str
     ready_seconds: float
     pump: Callable[[], None]
+    batch: int = 2_000
 
 
 def load_run(loader: Loader, run: str, activate: bool = False, wait: float | None = None) -> Iterator[Step]:
@@ -50,7 +52,7 @@ def load_run(loader: Loader, run: str, activate: bool = False, wait: float | Non
     checked = yield from check_run(find_run(run, loader.runs_url))
     open_space(loader.engine, loader.store, checked.run)
     try:
-        for step in load_vectors(loader.engine, loader.store, checked):
+        for step in load_vectors(loader.engine, loader.store, checked, loader.batch):
             yield step
             loader.pump()
     except BrokenRunError:
@@ -62,23 +64,30 @@ def load_run(loader: Loader, run: str, activate: bool = False, wait: float | Non
         yield from activate_space(loader.engine, checked.space)
 
 
-def load_vectors(engine: Engine, store: VectorStore, checked: CheckedRun) -> Iterator[Step]:
+def load_vectors(
+    engine: Engine, store: VectorStore, checked: CheckedRun, rows: int = 2_000
+) -> Iterator[Step]:
     """Puts the vectors of all posts that are known and not deleted, then sets `loaded_at`."""
     done = skipped = 0
-    for batch in checked.run.vector_batches():
-        with writing(engine) as transaction:
-            lock_changes(transaction)
-            loading_space(transaction, checked.space)
-            entries = _entries(batch, posts_of(transaction, batch.item_ids))
-            put_entries(transaction, store, checked.space, entries, renew=False)
+    for batch in checked.run.vector_batches(rows):
+        stored = committed(engine, partial(_store_batch, store=store, space=checked.space, batch=batch))
         done += len(batch.item_ids)
-        skipped += len(batch.item_ids) - len(entries)
+        skipped += len(batch.item_ids) - stored
         yield Progress("Vectors", done, len(checked.item_ids))
     if skipped:
         yield Said(f"{skipped} of the run's {done} posts are unknown or deleted; they were left out.")
-    with writing(engine) as transaction:
-        unset = (spaces.c.space == checked.space, spaces.c.loaded_at.is_(None))
-        transaction.execute(update(spaces).where(*unset).values(loaded_at=now_micros()))
+    unset = (spaces.c.space == checked.space, spaces.c.loaded_at.is_(None))
+    loaded = update(spaces).where(*unset).values(loaded_at=now_micros())
+    committed(engine, lambda transaction: transaction.execute(loaded))
+
+
+def _store_batch(transaction: Connection, store: VectorStore, space: str, batch: VectorBatch) -> int:
+    """Puts those of a batch that outrank what is there; returns how many of its posts there are."""
+    lock_changes(transaction)
+    loading_space(transaction, space)
+    entries = _entries(batch, posts_of(transaction, batch.item_ids))
+    put_entries(transaction, store, space, entries, renew=False)
+    return len(entries)
 
 
 def _entries(batch: VectorBatch, posts: dict[str, PostRow]) -> list[Entry]:

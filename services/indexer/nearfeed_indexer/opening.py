@@ -1,5 +1,7 @@
 """Makes the space of a run, from which moment on the streams feed it."""
 
+from functools import partial
+
 from sqlalchemy import Connection, Engine, delete, insert, update
 
 from nearfeed_contracts.errors import ConflictError
@@ -10,7 +12,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import LOADING, find_space
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_indexer.dropping import purge_space
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import committed
 
 
 def open_space(engine: Engine, store: VectorStore, run: Run) -> None:
@@ -19,23 +21,26 @@ def open_space(engine: Engine, store: VectorStore, run: Run) -> None:
     What a crashed drop has left of a former one is removed. A space whose vectors the store has
     lost begins anew.
     """
+    purge_space(engine, store, run.manifest.space)
+    committed(engine, partial(_open, store=store, run=run))
+
+
+def _open(transaction: Connection, store: VectorStore, run: Run) -> None:
     space = run.manifest.space
-    purge_space(engine, store, space)
-    with writing(engine) as transaction:
-        lock_changes(transaction)
-        row = find_space(transaction, space)
-        if row is None:
-            _insert(transaction, run)
-        elif row.manifest != run.manifest.model_dump_json():
-            raise ConflictError(
-                f"Space {space} was made from another run, at {row.run_url}; "
-                f"give this run another name, or drop the space first."
-            )
-        elif space not in store.spaces():
-            _begin_anew(transaction, space)
-        elif row.state != LOADING:
-            raise ConflictError(f"Space {space} is loaded already; activate it, or drop it to load it anew.")
-        store.create_space(space, run.manifest.dim)
+    lock_changes(transaction)
+    row = find_space(transaction, space)
+    if row is None:
+        _insert(transaction, run)
+    elif row.manifest != run.manifest.model_dump_json():
+        raise ConflictError(
+            f"Space {space} was made from another run, at {row.run_url}; "
+            f"give this run another name, or drop the space first."
+        )
+    elif space not in store.spaces():
+        _begin_anew(transaction, space)
+    elif row.state != LOADING:
+        raise ConflictError(f"Space {space} is loaded already; activate it, or drop it to load it anew.")
+    store.create_space(space, run.manifest.dim)
 
 
 def _insert(transaction: Connection, run: Run) -> None:

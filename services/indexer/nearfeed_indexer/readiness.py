@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection, Engine, func, select, update
 
@@ -14,7 +15,7 @@ from nearfeed_indexer.checking import CheckedRun
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_indexer.recall import K, search_recall
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import chunks, reading, writing
+from nearfeed_runtime.sql import chunks, committed, reading
 
 LEAST_RECALL = 0.99
 UNBUILT = "its readers are not built (the recommender builds them)"
@@ -55,7 +56,7 @@ def wait_until_ready(
         pump()
         seen = examine(engine, store, checked, recall=seen.recall)
         yield from _progress(seen)
-    _make_ready(engine, checked.space)
+    committed(engine, partial(_make_ready, space=checked.space))
     yield from _summary(engine, checked.space, seen)
 
 
@@ -64,9 +65,12 @@ def examine(
 ) -> Readiness:
     """What a loaded space lacks. The search is measured once all posts are there; pass on what it had."""
     with reading(engine) as connection:
+        loading_space(connection, checked.space, hold=False)
         held, wanted = _posts(connection, checked)
         readers = readers_of(connection, checked.space)
-    faults = [*_post_faults(wanted - held, checked), *_count_faults(engine, store, checked.space)]
+    faults = list(_post_faults(wanted - held, checked))
+    if not faults and readers is not None:
+        faults += _count_faults(engine, store, checked.space)
     if not faults and (recall is None or recall < LEAST_RECALL):
         recall = search_recall(engine, store, checked)
         if recall < LEAST_RECALL:
@@ -121,20 +125,22 @@ def _post_faults(missing: int, checked: CheckedRun) -> Iterator[str]:
 
 
 def _count_faults(engine: Engine, store: VectorStore, space: str) -> Iterator[str]:
-    """Compares both sides while nobody writes."""
-    with writing(engine) as transaction:
-        lock_changes(transaction)
-        loading_space(transaction, space)
-        expected = count_posts(transaction, space)
-        found = store.count(space)
+    """Compares both sides while nobody writes, and so only where nothing else is missing."""
+    expected, found = committed(engine, partial(_counts, store=store, space=space))
     if found != expected:
         yield f"the vector store holds {found} vectors of its {expected} posts (drop it and load it anew)"
 
 
-def _make_ready(engine: Engine, space: str) -> None:
-    with writing(engine) as transaction:
-        loading_space(transaction, space)
-        transaction.execute(update(spaces).where(spaces.c.space == space).values(state=READY))
+def _counts(transaction: Connection, store: VectorStore, space: str) -> tuple[int, int]:
+    """The vectors that SQL says are there, and those that the store holds."""
+    lock_changes(transaction)
+    loading_space(transaction, space)
+    return count_posts(transaction, space), store.count(space)
+
+
+def _make_ready(transaction: Connection, space: str) -> None:
+    loading_space(transaction, space)
+    transaction.execute(update(spaces).where(spaces.c.space == space).values(state=READY))
 
 
 def _progress(seen: Readiness) -> Iterator[Step]:

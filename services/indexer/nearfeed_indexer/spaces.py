@@ -1,6 +1,7 @@
 """Lists spaces and chooses the one that is served: activation is one row of SQL."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from sqlalchemy import Connection, Engine, func, select, update
 
@@ -22,7 +23,7 @@ from nearfeed_indexer.catalogue import (
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_indexer.readiness import UNBUILT, NotReadyError, held_posts, readers_of
 from nearfeed_runtime.operations import Listed, Said, Step
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import committed, reading, upsert
 
 COLUMNS = ("space", "state", "posts", "inferred", "readers", "model", "recall@20", "created")
 
@@ -37,14 +38,7 @@ def list_spaces(engine: Engine) -> Iterator[Step]:
 
 def activate_space(engine: Engine, space: str) -> Iterator[Step]:
     """Serves a space that is ready, from the next request on. Raises NotFoundError and NotReadyError."""
-    with writing(engine) as transaction:
-        lock_changes(transaction)
-        row = known_space(transaction, space)
-        former = lock_active(transaction)
-        if row.state != READY:
-            raise NotReadyError(f"Space {space} is not ready: {'; '.join(_missing(transaction, row))}.")
-        if former != space:
-            _set_active(transaction, space)
+    former = committed(engine, partial(_activate, space=space))
     yield Said(_tell(space, former))
 
 
@@ -60,6 +54,18 @@ def roll_back(engine: Engine) -> Iterator[Step]:
     if former is None:
         raise ConflictError("No other space has been active before, so there is none to roll back to.")
     yield from activate_space(engine, former)
+
+
+def _activate(transaction: Connection, space: str) -> str | None:
+    """Returns the space that was active before."""
+    lock_changes(transaction)
+    row = known_space(transaction, space)
+    former = lock_active(transaction)
+    if row.state != READY:
+        raise NotReadyError(f"Space {space} is not ready: {'; '.join(_missing(transaction, row))}.")
+    if former != space:
+        _set_active(transaction, space)
+    return former
 
 
 def _set_active(transaction: Connection, space: str) -> None:

@@ -33,7 +33,8 @@ from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
-from nearfeed_recommender.providers.facts import FactsCache
+from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.user_vectors import Pooling
@@ -197,7 +198,8 @@ def _serving(
         popularity=Popularity(engine),
         newcomers=Newcomers(engine),
         pooling=pooling,
-        facts=FactsCache(engine),
+        facts=kept_facts(engine),
+        contexts=KeptContexts(engine, pooling),
         ledger=Ledger(log),
         secret=secret,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),

@@ -125,11 +125,13 @@ def known_communities(connection: Connection, ids: Iterable[str]) -> set[str]:
     return found
 
 
-def known_items(connection: Connection, ids: Iterable[str]) -> set[str]:
-    """Those of `ids` that name a post which is not deleted."""
+def known_items(connection: Connection, ids: Iterable[str], *, deleted: bool = False) -> set[str]:
+    """Those of `ids` that name a post; `deleted` counts those that were taken down, too."""
     found: set[str] = set()
     for chunk in chunks(sorted(set(ids))):
-        query = select(items.c.item_id).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
+        query = select(items.c.item_id).where(items.c.item_id.in_(chunk))
+        if not deleted:
+            query = query.where(items.c.deleted.is_(False))
         found.update(connection.scalars(query))
     return found
 

@@ -22,7 +22,9 @@ def put_memberships(transaction: Connection, rows: Sequence[tuple[str, str, int]
         transaction, [community for _, community, _ in rows]
     )
     if unknown:
-        raise UnknownCommunityError(f"There is no community {min(unknown)!r}.")
+        raise UnknownCommunityError(
+            f"There is no community {min(unknown)!r}; make it with PUT /v1/communities/{min(unknown)}."
+        )
     latest = {(user, community): joined_at for user, community, joined_at in rows}
     upsert(
         transaction,

@@ -1,7 +1,8 @@
 """A page: all its sections in one answer, each filled by its provider, each failing alone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 
 import structlog
 from sqlalchemy import Connection
@@ -9,12 +10,12 @@ from sqlalchemy import Connection
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
-from nearfeed_recommender.posts import audience_of
+from nearfeed_recommender.posts import Post, audience_of, posts_by_id
 from nearfeed_recommender.providers.fetching import Fetches
-from nearfeed_recommender.providers.pipeline import rank_by
+from nearfeed_recommender.providers.pipeline import Ranked, rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.rankings import entries_of, new_request_id
+from nearfeed_recommender.rankings import Entry, entries_of, new_request_id
 from nearfeed_recommender.serving_notes import Answer, note_served
 from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
 from nearfeed_runtime.sql import reading
@@ -34,7 +35,7 @@ class SectionAnswer:
     title: str
     provider: str
     failures: Mapping[str, str]
-    items: list[ShownPost] = field(default_factory=list)
+    items: list[ShownPost]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,21 @@ class PageAnswer:
     sections: list[SectionAnswer]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """A section that has been ranked; `ranked` is None where that has failed."""
+
+    section: Section
+    ranked: Ranked | None
+    failures: Mapping[str, str]
+    entries: Sequence[Entry] = ()
+
+    @property
+    def first_ids(self) -> list[str]:
+        """What it shows, if all of it may be seen."""
+        return [entry.item_id for entry in self.entries[: self.section.limit]]
+
+
 def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = False) -> PageAnswer:
     """Asks the sources of all sections at once, each once, and fills the sections in their order.
 
@@ -57,12 +73,12 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, frozenset(), None)
         request = open_request(serving, connection, audience, active_space_of(connection))
-        fetches = Fetches(serving, request)
-        for section in page.sections:
-            fetches.start(now.config.providers[section.provider])
-        filler = _Filler(serving, connection, request, fetches, now, name, new_request_id(), explain)
-        sections = [filler.fill(section) for section in page.sections]
-    return PageAnswer(filler.request_id, request.space, now.version, sections)
+        plans = _rank(serving, request, now, page, explain)
+        shown = _show(connection, request, plans)
+        posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
+    answer = PageAnswer(new_request_id(), request.space, now.version, _filled(plans, shown, posts))
+    _note(serving, request, name, answer, plans)
+    return answer
 
 
 def _page_of(now: Snapshot, name: str) -> Page:
@@ -72,41 +88,59 @@ def _page_of(now: Snapshot, name: str) -> Page:
     return now.config.pages[name]
 
 
-@dataclass(frozen=True)
-class _Filler:
-    """Fills the sections of one page; `taken` are the posts of the sections before."""
-
-    serving: Serving
-    connection: Connection
-    request: Request
-    fetches: Fetches
-    now: Snapshot
-    page: str
-    request_id: str
-    explain: bool
-    taken: set[str] = field(default_factory=set)
-
-    def fill(self, section: Section) -> SectionAnswer:
-        """The section, or an empty one that says why."""
+def _rank(serving: Serving, request: Request, now: Snapshot, page: Page, explain: bool) -> list[_Plan]:
+    """Each section without what those before it show; one that fails is told, and the others go on."""
+    fetches = Fetches(serving, request)
+    for section in page.sections:
+        fetches.start(now.config.providers[section.provider])
+    plans: list[_Plan] = []
+    taken: set[str] = set()
+    for section in page.sections:
         try:
-            return self._filled(section)
+            ranked = rank_by(serving, request, now.config, section.provider, fetches, taken)
+            plans.append(_Plan(section, ranked, ranked.failures, entries_of(ranked, explain=explain)))
         except Exception as error:
             expected = isinstance(error, NearfeedError)
             logger.warning("section failed", section=section.name, error=str(error), exc_info=not expected)
-            told = str(error) if expected else "the section has failed"
-            return SectionAnswer(section.name, section.title, section.provider, {"section": told})
+            plans.append(
+                _Plan(section, None, {"section": str(error) if expected else "the section has failed"})
+            )
+        taken.update(plans[-1].first_ids)
+    return plans
 
-    def _filled(self, section: Section) -> SectionAnswer:
-        ranked = rank_by(
-            self.serving, self.request, self.now.config, section.provider, self.fetches, self.taken
+
+def _show(connection: Connection, request: Request, plans: Sequence[_Plan]) -> list[list[tuple[Entry, Post]]]:
+    """What of each section may be seen, by one question to SQL where nothing has changed meanwhile."""
+    at_hand = posts_by_id(connection, list(chain(*(plan.first_ids for plan in plans))))
+    taken: set[str] = set()
+    shown: list[list[tuple[Entry, Post]]] = []
+    for plan in plans:
+        audience = request.audience.relaxed(plan.ranked.filters if plan.ranked else ())
+        entries = [entry for entry in plan.entries if entry.item_id not in taken]
+        posts, _ = visible_from(connection, audience, entries, 0, plan.section.limit, at_hand)
+        taken.update(post.id for _, post in posts)
+        shown.append(posts)
+    return shown
+
+
+def _filled(
+    plans: Sequence[_Plan], shown: Sequence[Sequence[tuple[Entry, Post]]], posts: Sequence[ShownPost]
+) -> list[SectionAnswer]:
+    """`posts` has those of all sections, one after the other."""
+    following: Iterator[ShownPost] = iter(posts)
+    return [
+        SectionAnswer(
+            plan.section.name,
+            plan.section.title,
+            plan.ranked.provider if plan.ranked else plan.section.provider,
+            plan.failures,
+            list(islice(following, len(some))),
         )
-        audience = self.request.audience.relaxed(ranked.filters)
-        entries = entries_of(ranked, explain=self.explain)
-        shown, _ = visible_from(self.connection, audience, entries, 0, section.limit)
-        items = with_reasons(
-            self.serving.pooling, self.connection, self.request.profile, self.request.space, shown
-        )
-        self.taken.update(each.post.id for each in items)
-        answer = Answer(self.request_id, self.page, section.name, ranked.provider, self.now.version, 0)
-        note_served(self.serving, self.request, answer, items, ranked.inputs)
-        return SectionAnswer(section.name, section.title, ranked.provider, ranked.failures, items)
+        for plan, some in zip(plans, shown, strict=True)
+    ]
+
+
+def _note(serving: Serving, request: Request, page: str, answer: PageAnswer, plans: Sequence[_Plan]) -> None:
+    for plan, section in zip(plans, answer.sections, strict=True):
+        told = Answer(answer.request_id, page, section.name, section.provider, answer.config_version, 0)
+        note_served(serving, request, told, section.items, plan.ranked.inputs if plan.ranked else None)

@@ -1,7 +1,7 @@
 """Posts as the feed shows them, read from SQL, and the last check of what a reader may see (rule: nobody
 sees what they may not, even where the index lags)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -111,16 +111,6 @@ def audience_of(
     return Audience(
         user_id, communities, published_after, seen, controls, excluded, history, wanted=wanted or None
     )
-
-
-def visible_posts(connection: Connection, audience: Audience, ids: Sequence[str]) -> dict[str, Post]:
-    """Those of the posts that stand in SQL and that the reader may see."""
-    found: dict[str, Post] = {}
-    for chunk in chunks(ids):
-        query = select(items).where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
-        posts = (_post_of(row) for row in connection.execute(query))
-        found.update({post.id: post for post in posts if audience.allows(post.id, post.facts)})
-    return found
 
 
 def posts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Post]:

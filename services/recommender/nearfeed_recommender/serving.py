@@ -1,15 +1,19 @@
 """Serving the API with uvicorn: who may be bound, and how it stops."""
 
+import gc
 import socket
+import sys
 from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.settings import RecommenderSettings
 
 _GRACE_SECONDS = 10
+_TURN_SECONDS = 0.0005
 
 
 class BindError(NearfeedError):
@@ -45,7 +49,16 @@ def bind(settings: RecommenderSettings) -> socket.socket:
 
 
 def serve(app: FastAPI, *listeners: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; requests under way are finished."""
+    """Serves until SIGTERM or SIGINT; requests under way are finished.
+
+    Sources are asked in threads that mostly wait: one whose answer is there gets its turn after half a
+    millisecond instead of five. What stands by now is not looked at by the garbage collector any more. The
+    products of a request are too small to be shared out among cores, whose threads would spin for them.
+    """
+    sys.setswitchinterval(_TURN_SECONDS)
+    gc.collect()
+    gc.freeze()
+    threadpool_limits(1, "blas")
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="off"
     )

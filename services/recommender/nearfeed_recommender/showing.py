@@ -1,16 +1,16 @@
 """What goes out: entries of a ranking become posts with reasons, checked against SQL once more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
-from nearfeed_recommender.posts import Audience, Post, posts_by_id, visible_posts
+from nearfeed_recommender.posts import Audience, Post, posts_by_id
 from nearfeed_recommender.profiles import Profile
-from nearfeed_recommender.providers.contexts import contexts_of
+from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.rankings import Entry
 from nearfeed_recommender.reasons import BY_READINGS, Reason, closest_readings, reason_for
-from nearfeed_recommender.user_vectors import Pooling
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,32 @@ class ShownPost:
 
 
 def visible_from(
-    connection: Connection, audience: Audience, entries: Sequence[Entry], position: int, limit: int
+    connection: Connection,
+    audience: Audience,
+    entries: Sequence[Entry],
+    position: int,
+    limit: int,
+    at_hand: Mapping[str, Post] = MappingProxyType({}),
 ) -> tuple[list[tuple[Entry, Post]], int]:
     """Up to `limit` posts from `position` on, and the position after them.
 
-    Posts that may not be seen are passed over, and the page is filled up.
+    Posts that may not be seen are passed over, and the page is filled up. `at_hand` are posts that have
+    just been read.
     """
     shown: list[tuple[Entry, Post]] = []
     while position < len(entries) and len(shown) < limit:
         batch = entries[position : position + limit - len(shown)]
-        posts = visible_posts(connection, audience, [entry.item_id for entry in batch])
-        shown += [(entry, posts[entry.item_id]) for entry in batch if entry.item_id in posts]
+        posts = posts_by_id(connection, [entry.item_id for entry in batch if entry.item_id not in at_hand])
+        for entry in batch:
+            post = posts.get(entry.item_id) or at_hand.get(entry.item_id)
+            if post is not None and audience.allows(post.id, post.facts):
+                shown.append((entry, post))
         position += len(batch)
     return shown, position
 
 
 def with_reasons(
-    pooling: Pooling,
+    serving: Serving,
     connection: Connection,
     profile: Profile | None,
     space: str | None,
@@ -49,7 +58,7 @@ def with_reasons(
     personal = [entry.item_id for entry, _ in shown if entry.kind in BY_READINGS]
     closest: dict[str, str] = {}
     if space and profile and personal:
-        closest = closest_readings(profile, contexts_of(pooling, connection, space, personal))
+        closest = closest_readings(profile, serving.contexts.of(space, personal))
     read = posts_by_id(connection, set(closest.values()))
     return [
         ShownPost(post, entry, reason_for(entry.kind, post, read.get(closest.get(post.id, ""))))

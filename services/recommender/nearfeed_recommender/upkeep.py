@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import orjson
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, update
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, item_contexts, reader_builds, spaces, user_vectors
 from nearfeed_core.readings import WeightRule
+from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.user_vectors import (
     Pooling,
     live_spaces,
@@ -21,10 +22,10 @@ from nearfeed_recommender.user_vectors import (
     refresh_vectors,
     stale_readers,
 )
-from nearfeed_runtime.sql import committed, reading, sole_worker, upsert, writing
+from nearfeed_runtime.sql import committed, let_others_write, reading, sole_worker, upsert
 
 _CHANGES = 200
-_READERS = 50
+_READERS = 20
 
 
 def run_once(engine: Engine, pooling: Pooling) -> int:
@@ -40,6 +41,7 @@ def _do_all(engine: Engine, pooling: Pooling) -> int:
     steps += sum(_follow_contexts(engine, space) for space in live)
     while _mend_stale(engine, pooling):
         steps += 1
+        let_others_write(engine)
     steps += sum(build_space(engine, pooling, space) for space in _unbuilt(engine))
     return steps + _forget_dropped(engine)
 
@@ -51,14 +53,23 @@ def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
         blocks = live_spaces(connection)[space]
     readers, after = 0, ""
     while batch := _readers_after(engine, after):
+        _warm(engine, pooling, space, batch)
         committed(
             engine, partial(refresh_vectors, pooling=pooling, space=space, blocks=blocks, user_ids=batch)
         )
         readers, after = readers + len(batch), batch[-1]
-    with writing(engine) as transaction:
-        row = {"space": space, "change_id": start, "readers": readers, "built_at": now_micros()}
-        upsert(transaction, reader_builds, [{**row, "rule": fingerprint(pooling.rule)}])
+        let_others_write(engine)
+    row = {"space": space, "change_id": start, "readers": readers, "built_at": now_micros()}
+    told = [{**row, "rule": fingerprint(pooling.rule)}]
+    committed(engine, lambda transaction: upsert(transaction, reader_builds, told))
     return 1
+
+
+def _warm(engine: Engine, pooling: Pooling, space: str, user_ids: Sequence[str]) -> None:
+    """Reads the contexts that readers need into the cache, so that nobody waits for it behind a lock."""
+    with reading(engine) as connection:
+        for user_id in user_ids:
+            load_profile(connection, pooling.cache, pooling.rule, space, user_id)
 
 
 def fingerprint(rule: WeightRule) -> str:
@@ -72,10 +83,13 @@ def _follow_rule(engine: Engine, rule: WeightRule) -> int:
     with reading(engine) as connection:
         if connection.scalar(select(reader_builds.c.space).where(other).limit(1)) is None:
             return 0
-    with writing(engine) as transaction:
-        mark_all_stale(transaction)
-        transaction.execute(update(reader_builds).where(other).values(rule=fingerprint(rule)))
+    committed(engine, partial(_mark_by_rule, other=other, rule=rule))
     return 1
+
+
+def _mark_by_rule(transaction: Connection, other: ColumnElement[bool], rule: WeightRule) -> None:
+    mark_all_stale(transaction)
+    transaction.execute(update(reader_builds).where(other).values(rule=fingerprint(rule)))
 
 
 def _follow_contexts(engine: Engine, space: str) -> int:
@@ -117,8 +131,11 @@ def _changed_contexts(engine: Engine, space: str) -> list[tuple[str, int]]:
 
 def _mend_stale(engine: Engine, pooling: Pooling) -> int:
     with reading(engine) as connection:
-        if not stale_readers(connection, 1):
-            return 0
+        due = stale_readers(connection, _READERS)
+    if not due:
+        return 0
+    for space in {space for space, _ in due}:
+        _warm(engine, pooling, space, [user for name, user in due if name == space])
     return committed(engine, partial(_mend_some, pooling=pooling))
 
 
@@ -151,10 +168,13 @@ def _forget_dropped(engine: Engine) -> int:
         names = list(connection.scalars(select(reader_builds.c.space).where(dropped)))
     if not names:
         return 0
-    with writing(engine) as transaction:
-        for table in (user_vectors, reader_builds):
-            transaction.execute(delete(table).where(table.c.space.in_(names)))
+    committed(engine, partial(_forget, spaces_=names))
     return 1
+
+
+def _forget(transaction: Connection, spaces_: Sequence[str]) -> None:
+    for table in (user_vectors, reader_builds):
+        transaction.execute(delete(table).where(table.c.space.in_(spaces_)))
 
 
 def _newest_change(connection: Connection, space: str) -> int:

@@ -25,6 +25,7 @@ from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.flow import Flow
 from nearfeed_standalone.importing.operation import Importer
+from nearfeed_standalone.settings import StandaloneSettings
 
 if TYPE_CHECKING:
     from nearfeed_embedder.stream import Publisher
@@ -169,7 +170,11 @@ def _add(services: Services, service: Service) -> None:
 def _add_import(services: Services) -> None:
     folder = services.settings.data_dir.absolute() / IMPORTS
     importer = Importer(
-        services.engine, services.back_ends["log"], folder, recommending.load_secret(services.settings)
+        services.engine,
+        services.back_ends["log"],
+        folder,
+        recommending.load_secret(services.settings),
+        load_settings(StandaloneSettings, data_dir=services.settings.data_dir).import_batch,
     )
     services.operations["import"] = partial(import_file, importer, services.flow)
     services.operations["import.database"] = partial(import_database, importer, services.flow)

@@ -11,7 +11,7 @@ _BY_TIME = "Split by time"
 _LISTS = "Given lists"
 _LIST = "lines of a reader and their items, with blanks between"
 
-Models = Annotated[list[str] | None, typer.Argument(help="Baselines and runs.", show_default=False)]
+Models = Annotated[list[str] | None, typer.Argument(help="Baselines, runs and blends.", show_default=False)]
 Reference = Annotated[
     str | None, typer.Option(help="The model that gains are over; the first where it is not given.")
 ]

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
     config_entry_routes,
@@ -14,7 +14,8 @@ from nearfeed_recommender.api import (
     page_routes,
     reader_routes,
 )
-from nearfeed_recommender.api.middleware import Observed
+from nearfeed_recommender.api.middleware import Bounded, Observed
+from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
@@ -31,14 +32,16 @@ def create_app(context: ApiContext) -> FastAPI:
     app = FastAPI(
         title="Nearfeed",
         version=version("nearfeed"),
-        max_body_size=MAX_BODY_BYTES,
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
     data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
     for routes in (*data, config_routes, config_entry_routes):
-        app.include_router(routes.router, responses=_PROBLEMS)
+        app.include_router(
+            routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
+        )
     app.include_router(health_routes.router)
     install_problem_handlers(app)
+    app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed)
     return app

@@ -1,5 +1,6 @@
 """POST /v1/events: what readers did."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from nearfeed_contracts.events import Interaction
-from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, to_micros
+from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, IsoTime, to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.clock import require_not_ahead
@@ -23,6 +24,11 @@ class EventIn(Interaction):
     """One action of a reader on a post; without `occurred_at` it happened now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    occurred_at: IsoTime = Field(default_factory=lambda: datetime.now(UTC))
+    value: float | None = Field(
+        default=None, ge=0, le=5, allow_inf_nan=False, strict=True, validate_default=True
+    )
 
 
 class EventsIn(BaseModel):

@@ -1,13 +1,12 @@
 """GET /v1/feed: the personal feed, page by page."""
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from nearfeed_contracts.fields import MAX_LIMIT, Id, UtcTime, to_micros
+from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.feed import FeedPage, first_page, next_page
 from nearfeed_recommender.showing import ShownPost
@@ -82,7 +81,7 @@ def get_feed(
     community_id: Annotated[
         list[Id] | None, Query(max_length=100, description="only these communities; may be repeated")
     ] = None,
-    published_after: Annotated[UtcTime | None, Query(description="only posts published since then")] = None,
+    published_after: Annotated[IsoTime | None, Query(description="only posts published since then")] = None,
     explain: Explain = False,
 ) -> FeedOut:
     """Posts of the reader's communities that they have not read and did not write, best first.
@@ -111,9 +110,9 @@ def _answer(page: FeedPage, explain: bool) -> FeedOut:
 
 def item_out(shown: ShownPost, *, explain: bool) -> FeedItemOut:
     """A shown post as it is answered."""
-    reason = ReasonOut(**asdict(shown.reason))
+    reason = ReasonOut(**vars(shown.reason))
     entry = shown.entry
     steps = [StepOut(**mark._asdict()) for mark in entry.marks] if explain else None
     return FeedItemOut(
-        **asdict(shown.post), score=entry.score, source=entry.source, reason=reason, explain=steps
+        **vars(shown.post), score=entry.score, source=entry.source, reason=reason, explain=steps
     )

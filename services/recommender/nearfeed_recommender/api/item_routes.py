@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
-from nearfeed_contracts.fields import MAX_LIMIT, Id, to_micros
+from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.clock import require_not_ahead
 from nearfeed_recommender.api.feed_routes import PostOut
@@ -27,6 +27,12 @@ from nearfeed_runtime.sql import committed, reading
 router = APIRouter(prefix="/v1", tags=["posts"])
 ItemId = Annotated[Id, Path(description="the post", pattern="[^/]$")]
 CommunityId = Annotated[Id, Path(description="the community")]
+
+
+class ItemIn(ItemContent):
+    """A post; its id is in the path."""
+
+    published_at: IsoTime | None = None
 
 
 class StoredOut(BaseModel):
@@ -75,7 +81,7 @@ def get_item(context: Context, item_id: ItemId) -> PostOut:
 
 
 @router.put("/items/{item_id:path}", summary="Add or edit a post", dependencies=[Depends(require("items"))])
-def put_item(context: Context, item_id: ItemId, content: ItemContent) -> StoredOut:
+def put_item(context: Context, item_id: ItemId, content: ItemIn) -> StoredOut:
     """Holds from the answer on; in personal feeds as soon as the post has its vector, within seconds."""
     if content.published_at:
         require_not_ahead(context, "published_at", to_micros(content.published_at))

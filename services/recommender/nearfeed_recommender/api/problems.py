@@ -18,8 +18,9 @@ from nearfeed_contracts.errors import (
     NearfeedError,
     NotFoundError,
 )
+from nearfeed_recommender.catalogue import UnknownCommunityError, UnknownItemError
 from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
-from nearfeed_recommender.rankings import ExpiredCursorError
+from nearfeed_recommender.rankings import ExpiredCursorError, InvalidCursorError
 
 logger = structlog.get_logger(__name__)
 _RETRY_SECONDS = "1"
@@ -32,6 +33,13 @@ _STATUS: dict[type[NearfeedError], HTTPStatus] = {
     BackendUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     NearfeedError: HTTPStatus.BAD_REQUEST,
 }
+_FIELD: dict[type[NearfeedError], str] = {
+    UnknownCommunityError: "community_id",
+    UnknownItemError: "item_id",
+    InvalidCursorError: "cursor",
+    ExpiredCursorError: "cursor",
+}
+_NO_JSON = (RecursionError, UnicodeDecodeError)
 
 
 class FieldFault(BaseModel):
@@ -89,7 +97,9 @@ def _nearfeed_error(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ConfigError):
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), _config_faults(error))
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return problem(status, str(error))
+    fields = [field for kind, field in _FIELD.items() if isinstance(error, kind)]
+    faults = [FieldFault(field=field, message=str(error).removeprefix(f"{field}: ")) for field in fields]
+    return problem(status, str(error), faults)
 
 
 def _config_faults(error: ConfigError) -> list[FieldFault]:
@@ -104,9 +114,16 @@ def _config_faults(error: ConfigError) -> list[FieldFault]:
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, _NO_JSON):
+        fault = FieldFault(field="body", message=f"is no JSON: {_told(error.__cause__)}")
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{fault.field}: {fault.message}", [fault])
     answer = problem(HTTPStatus(error.status_code), str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _told(error: BaseException) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else "it is not in UTF-8"
 
 
 def _database_error(_: Request, error: Exception) -> JSONResponse:

@@ -80,7 +80,7 @@ class SourceBase(Part):
     (NEARFEED_SEARCH_TIMEOUT_MS), and with an embedded store after five seconds.
     """
 
-    limit: Limit = 200
+    limit: Limit = 100
     deadline_ms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
 
@@ -305,7 +305,10 @@ SlateRule = Annotated[
 
 
 class Provider(Part):
-    """A pipeline: sources, blending, filters, ranking, slate rules; and whom to ask where it has nothing."""
+    """A pipeline: sources, blending, filters, ranking, slate rules; and whom to ask where it has nothing.
+
+    The first `depth` posts of the blend that pass the filters are ranked and laid out.
+    """
 
     sources: Annotated[dict[Id, Source], Field(min_length=1, max_length=20)]
     blend: Blend = Fusion(type="rrf")

@@ -78,7 +78,9 @@ class Reader:
     async def readings(
         self, info: Info, limit: Limit = 10, kinds: list[InteractionKind] | None = None
     ) -> list["Reading"]:
-        named = None if kinds is None else tuple(dict.fromkeys(cast(Kind, kind.value) for kind in kinds))
+        named: tuple[Kind, ...] | None = (
+            None if kinds is None else tuple(dict.fromkeys(kind.value for kind in kinds))
+        )
         found = await info.context.loaders.readings.load(OfReader(self.id, limit, named))
         return [reading(weighed) for weighed in found or ()]
 

@@ -20,8 +20,10 @@ class Placed(NamedTuple):
     source: str
 
 
-def blend(rule: Blend, found: Mapping[str, Sequence[Hit]], weights: Mapping[str, float]) -> list[Candidate]:
-    """One order of what the sources found, best first.
+def blend(
+    rule: Blend, found: Mapping[str, Sequence[Hit]], weights: Mapping[str, float]
+) -> Iterator[Candidate]:
+    """One order of what the sources found, best first, made as far as it is asked for.
 
     `weights` has all sources in the provider's order, which decides between sources that are equal;
     `found` those that answered. Each candidate has a mark of every source that gave it, and of the blend.
@@ -29,10 +31,8 @@ def blend(rule: Blend, found: Mapping[str, Sequence[Hit]], weights: Mapping[str,
     hits = {name: _each_once(found[name]) for name in weights if name in found}
     marks = _source_marks(hits)
     placed = _BLENDS[type(rule)](rule, hits, weights, marks)
-    return [
-        Candidate(item, score, source, (*marks[item], Mark("blend", rank, score)))
-        for rank, (item, score, source) in enumerate(placed, start=1)
-    ]
+    for rank, (item, score, source) in enumerate(placed, start=1):
+        yield Candidate(item, score, source, (*marks[item], Mark("blend", rank, score)))
 
 
 def _each_once(hits: Sequence[Hit]) -> list[Hit]:

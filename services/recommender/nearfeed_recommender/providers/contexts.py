@@ -1,33 +1,38 @@
-"""Vectors of candidates for slate rules, from SQL's side: the contexts, which are cached."""
+"""Vectors of candidates for slate rules and reasons, from SQL's side: the contexts of posts."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import item_contexts
 from nearfeed_recommender.profiles import Vector
-from nearfeed_recommender.providers.candidates import Candidate
-from nearfeed_recommender.providers.request import Request
-from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.sql import chunks, reading
 
-_MOST = 500
+_SECONDS = 30.0
+_MOST = 50_000
 
 
-def unit_contexts(
-    serving: Serving, request: Request, model: str, candidates: Sequence[Candidate]
-) -> Mapping[str, Vector]:
-    """Unit vectors (dim) of the first 500 candidates that have one in the model's space."""
-    space = serving.models.space_of(model) or request.space
-    if space is None or not candidates:
-        return {}
-    with reading(serving.engine) as connection:
-        found = contexts_of(
-            serving.pooling, connection, space, [candidate.item_id for candidate in candidates[:_MOST]]
-        )
-    return {item: vector / (np.linalg.norm(vector) or 1.0) for item, vector in found.items()}
+class KeptContexts:
+    """Contexts by space and post, some seconds old at most. Thread-safe."""
+
+    def __init__(self, engine: Engine, pooling: Pooling) -> None:
+        self._engine, self._pooling = engine, pooling
+        self._spaces: dict[str, Kept[Vector]] = {}
+
+    def of(self, space: str, ids: Sequence[str]) -> dict[str, Vector]:
+        """The contexts (dim) of those posts that have one in the space."""
+        if space not in self._spaces:
+            self._spaces = {space: self._kept(space), **self._spaces}
+        return self._spaces[space].of(ids)
+
+    def _kept(self, space: str) -> Kept[Vector]:
+        def load(ids: Sequence[str]) -> Mapping[str, Vector]:
+            with reading(self._engine) as connection:
+                return contexts_of(self._pooling, connection, space, ids)
+
+        return Kept(load, seconds=_SECONDS, most=_MOST)
 
 
 def contexts_of(

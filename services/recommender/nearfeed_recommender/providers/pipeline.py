@@ -1,8 +1,9 @@
-"""A provider at work: sources, blend, filters, rank, slate; read `rank_by` from the top."""
+"""A provider at work: sources, blend and filters, rank, slate; read `rank_by` from the top."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import structlog
 from prometheus_client import Histogram
@@ -11,7 +12,6 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.config.schema import Config, Diversity, NearDuplicates, Provider
 from nearfeed_recommender.providers.blending import blend
 from nearfeed_recommender.providers.candidates import Candidate, Facts
-from nearfeed_recommender.providers.contexts import unit_contexts
 from nearfeed_recommender.providers.fetching import BUCKETS, Fetches
 from nearfeed_recommender.providers.filters import keep
 from nearfeed_recommender.providers.inputs import Inputs
@@ -59,10 +59,8 @@ def rank_by(
     failures = dict(failures)
     with timed(name, "blend"):
         weights = {source: spec.weight for source, spec in provider.sources.items()}
-        candidates = [c for c in blend(provider.blend, found, weights) if c.item_id not in without]
-    with timed(name, "filters"):
-        facts = serving.facts.of([candidate.item_id for candidate in candidates])
-        candidates = keep(candidates, facts, provider.filters, request.audience)
+        blended = (c for c in blend(provider.blend, found, weights) if c.item_id not in without)
+        candidates, facts = _kept(serving, request, provider, blended)
     with timed(name, "rank"), _marking(failures, "rank"):
         ordered = Ordered(candidates)
         ordered = order(serving, request, provider.rank, tuple(provider.sources), candidates, facts)
@@ -74,7 +72,20 @@ def rank_by(
         return replace(other, failures=failures | dict(other.failures))
     kinds = {NEW: NEW} | {source: kind_of(spec) for source, spec in provider.sources.items()}
     filters = tuple(rule for rule in provider.filters if isinstance(rule, str))
-    return Ranked(name, candidates[: provider.depth], kinds, filters, failures, ordered.inputs)
+    return Ranked(name, candidates, kinds, filters, failures, ordered.inputs)
+
+
+def _kept(
+    serving: Serving, request: Request, provider: Provider, blended: Iterator[Candidate]
+) -> tuple[list[Candidate], Mapping[str, Facts]]:
+    """The first `depth` of the blend that pass the filters, and what they are."""
+    kept: list[Candidate] = []
+    facts: dict[str, Facts] = {}
+    while len(kept) < provider.depth and (some := list(islice(blended, provider.depth))):
+        found = serving.facts.of([candidate.item_id for candidate in some])
+        kept += keep(some, found, provider.filters, request.audience)
+        facts |= found
+    return kept[: provider.depth], facts
 
 
 def _slate(
@@ -85,7 +96,9 @@ def _slate(
     facts: Mapping[str, Facts],
 ) -> list[Candidate]:
     models = {rule.model for rule in provider.slate if isinstance(rule, NearDuplicates | Diversity)}
-    vectors = {model: unit_contexts(serving, request, model, candidates) for model in models}
+    ids = [candidate.item_id for candidate in candidates]
+    spaces = {model: serving.models.space_of(model) or request.space for model in models}
+    vectors = {model: serving.contexts.of(space, ids) for model, space in spaces.items() if space and ids}
     return apply_rules(provider.slate, candidates, facts, vectors, request.now)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking, Ranking
 from nearfeed_recommender.models.rankers import Ranker
-from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score
+from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score, source_step
 from nearfeed_recommender.providers.formula import evaluate_formula, variables_of
 from nearfeed_recommender.providers.inputs import Inputs, post_inputs, reader_inputs
 from nearfeed_recommender.providers.request import Request
@@ -75,15 +75,23 @@ def _formula_values(
     `affinity` the share of the reader's readings in the post's community; and a source's score by its name,
     0 where it has not brought the post.
     """
-    reader, posts = reader_inputs(serving, request), post_inputs(serving, candidates, facts)
+    communities = reader_inputs(serving, request).communities
+    posts = [facts[candidate.item_id] for candidate in candidates]
     age = np.array([max(0, request.now - post.published_at) for post in posts], np.float64) / _HOUR_MICROS
+    readers = [serving.popularity.readers_of(candidate.item_id) for candidate in candidates]
     by_source = {
-        variable: np.array([post.scores.get(source, 0.0) for post in posts], np.float64)
+        variable: np.array([_score_of(candidate, source) for candidate in candidates], np.float64)
         for source, variable in variables_of(sources).items()
+        if variable in ranking.formula
     }
     return by_source | {
         "score": np.array([candidate.score for candidate in candidates], np.float64),
         "freshness": np.exp2(-age / ranking.half_life_hours),
-        "popularity": np.log1p(np.array([post.readers for post in posts], np.float64)),
-        "affinity": np.array([reader.communities.get(post.community_id, 0.0) for post in posts], np.float64),
+        "popularity": np.log1p(np.array(readers, np.float64)),
+        "affinity": np.array([communities.get(post.community_id, 0.0) for post in posts], np.float64),
     }
+
+
+def _score_of(candidate: Candidate, source: str) -> float:
+    step = source_step(source)
+    return next((mark.score for mark in candidate.marks if mark.step == step), 0.0)

@@ -11,7 +11,9 @@ from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.popularity import Popularity
-from nearfeed_recommender.providers.facts import FactsCache
+from nearfeed_recommender.providers.candidates import Facts
+from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 
 
@@ -27,7 +29,8 @@ class Serving:
     popularity: Popularity
     newcomers: Newcomers
     pooling: Pooling
-    facts: FactsCache
+    facts: Kept[Facts]
+    contexts: KeptContexts
     ledger: Ledger
     secret: bytes
     page_ttl_micros: int

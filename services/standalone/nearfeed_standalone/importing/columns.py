@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nearfeed_contracts.fields import MAX_ID
+from nearfeed_contracts.fields import MAX_ID, MAX_LABEL
 from nearfeed_standalone.importing.graph_rows import (
     DEFAULT_SCORE,
-    MAX_LABEL,
-    MAX_PROPERTIES,
     properties_text,
 )
 
@@ -75,7 +73,6 @@ def _score(value: Any) -> float:
 
 def _properties(value: Any) -> str:
     try:
-        text = properties_text(value)
+        return properties_text(value)
     except ValueError:
         return _DOUBTFUL
-    return text if len(text) <= MAX_PROPERTIES else _DOUBTFUL

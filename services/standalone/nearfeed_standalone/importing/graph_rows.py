@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from nearfeed_standalone.importing.rows import RowId
+from nearfeed_contracts.fields import Label
+from nearfeed_standalone.importing.rows import RowId, id_of
 
-MAX_LABEL = 64
 MAX_PROPERTIES = 40_000
 DEFAULT_SCORE = 1.0
 
@@ -18,13 +18,16 @@ def properties_text(value: Any) -> str:
         found = orjson.loads(value) if isinstance(value, str) else value
         if not isinstance(found, dict):
             raise ValueError("must be a JSON object")
-        return orjson.dumps(found).decode()
+        text = orjson.dumps(found).decode()
     except (TypeError, orjson.JSONDecodeError) as error:
         raise ValueError(f"is no JSON object ({error})") from None
+    if len(text) > MAX_PROPERTIES:
+        raise ValueError(f"has more than {MAX_PROPERTIES:,} characters")
+    return text
 
 
-RowLabel = Annotated[RowId, StringConstraints(max_length=MAX_LABEL)]
-RowProperties = Annotated[str, BeforeValidator(properties_text), Field(max_length=MAX_PROPERTIES)]
+RowLabel = Annotated[Label, BeforeValidator(id_of)]
+RowProperties = Annotated[str, BeforeValidator(properties_text)]
 
 
 class VertexRow(BaseModel):

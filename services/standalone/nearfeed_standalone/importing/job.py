@@ -4,13 +4,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import committed
 from nearfeed_standalone.importing.refused import RefusedRows, refused_rows
 from nearfeed_standalone.importing.source import Rows, Source
 from nearfeed_standalone.importing.state import State, state_of, store_state
@@ -62,8 +63,8 @@ class Job(ABC, Generic[F]):
 
     def _finish(self, state: State) -> State:
         after = replace(state, finished=True)
-        with writing(self.engine) as transaction:
-            store_state(transaction, self.source.identity, self.kind, after)
+        finish = partial(store_state, identity=self.source.identity, kind=self.kind, state=after)
+        committed(self.engine, finish)
         return after
 
     def progress(self, rows: Rows, position: int) -> Progress:
@@ -72,8 +73,11 @@ class Job(ABC, Generic[F]):
 
     @property
     def refused_path(self) -> Path:
+        """Where refusals are told; a file that was renamed since keeps the one that bears its former name."""
+        suffix = f".{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        written = sorted(self.folder.glob(f"*{suffix}"))
         name = re.sub(r"[^\w.-]+", "-", self.source.name)
-        return self.folder / f"{name}.{self.kind}.{self.source.identity[:8]}.refused.jsonl"
+        return written[0] if written else self.folder / f"{name}{suffix}"
 
     def _told(self, state: State, since: State) -> str:
         taken = f"{state.rows_taken - since.rows_taken:,} {self.kind} taken in"

@@ -58,6 +58,13 @@ def _unknown_items(transaction: Connection, _secret: bytes, rows: Sequence[Inter
     ]
 
 
+def _never_there(transaction: Connection, _secret: bytes, rows: Sequence[DeletionRow]) -> Faults:
+    known = known_items(transaction, {row.item_id for row in rows}, deleted=True)
+    return [
+        None if row.item_id in known else f"item_id: there was never an item {row.item_id!r}" for row in rows
+    ]
+
+
 def _unknown_communities(transaction: Connection, secret: bytes, rows: Sequence[MembershipRow]) -> Faults:
     known = known_communities(transaction, {row.community_id for row in rows})
     unknown = [
@@ -107,7 +114,7 @@ KINDS = {
         _no_faults,
         _store_items,
     ),
-    "deletions": ImportKind(DeletionRow, ("item_id",), (), _no_faults, _store_deletions),
+    "deletions": ImportKind(DeletionRow, ("item_id",), (), _never_there, _store_deletions),
     "interactions": ImportKind(
         InteractionRow,
         ("user_id", "item_id", "kind", "occurred_at"),
@@ -124,9 +131,11 @@ KINDS = {
     ),
 }
 
-# A database vouches for the communities it names, also for those without a post.
+# A database vouches for the communities it names, also for those without a post, and may tell of posts that
+# were gone before they were imported.
 DATABASE_KINDS = KINDS | {
-    "memberships": replace(KINDS["memberships"], faults_of=_erased_since, store=_found_and_store_memberships)
+    "deletions": replace(KINDS["deletions"], faults_of=_no_faults),
+    "memberships": replace(KINDS["memberships"], faults_of=_erased_since, store=_found_and_store_memberships),
 }
 
 

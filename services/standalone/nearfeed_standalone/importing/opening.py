@@ -59,12 +59,17 @@ class FileSource:
 def file_source(path: Path, required: tuple[str, ...]) -> FileSource:
     """Raises UnreadableFileError."""
     check_file(path)
+    _check_suffix(path)
     return FileSource(path, hash_of(path), required)
 
 
 def open_rows(path: Path) -> AbstractContextManager[Rows]:
     """Raises UnreadableFileError, also while rows are read."""
     check_file(path)
+    _check_suffix(path)
+    return _OPENERS[path.suffix.lower()](path)
+
+
+def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in _OPENERS:
         raise UnreadableFileError(path, "the suffix must be .parquet, .csv or .jsonl")
-    return _OPENERS[path.suffix.lower()](path)

@@ -12,18 +12,33 @@ from nearfeed_standalone.importing.files import UnreadableFileError
 from nearfeed_standalone.importing.source import RawRow, Rows
 
 _BATCH = 1_000
+_CHECKED = 10_000
 
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Rows]:
-    """A row's line is its number, from 1; `total` and `position` count rows."""
+    """A row's line is its number, from 1; `total` and `position` count rows.
+
+    All of the file is read once before its first row is given, so that of one that is damaged nothing is
+    taken in; where its writer has put checksums, they are compared.
+    """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
     with file:
+        _check(path, file)
         columns = tuple(file.schema_arrow.names)
         yield Rows(columns, file.metadata.num_rows, "rows", _rows(path, file))
+
+
+def _check(path: Path, file: Any) -> None:
+    number = 0
+    try:
+        for batch in file.iter_batches(batch_size=_CHECKED):
+            number += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error, after=number) from None
 
 
 def _rows(path: Path, file: Any) -> Iterator[RawRow]:

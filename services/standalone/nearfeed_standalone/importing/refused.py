@@ -42,14 +42,17 @@ class RefusedRows:
 def refused_rows(path: Path, *, keep: int) -> Iterator[RefusedRows]:
     """Opens the file behind its first `keep` refusals and cuts off what follows them.
 
-    What follows belongs to rows that were not noted as done, and will be read again.
+    What follows belongs to rows that were not noted as done, and will be read again. A file without
+    refusals is removed at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    with path.open("r+b") as file:
-        for _ in range(keep):
-            file.readline()
-        file.truncate(file.tell())
-        yield RefusedRows(file)
-    if not path.stat().st_size:
-        path.unlink()
+    try:
+        with path.open("r+b") as file:
+            for _ in range(keep):
+                file.readline()
+            file.truncate(file.tell())
+            yield RefusedRows(file)
+    finally:
+        if not path.stat().st_size:
+            path.unlink()

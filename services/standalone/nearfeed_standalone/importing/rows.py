@@ -18,7 +18,7 @@ from nearfeed_recommender.catalogue import ItemDraft
 MOST_AHEAD = timedelta(minutes=5)
 
 
-def _id_of(value: Any) -> Any:
+def id_of(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -55,7 +55,7 @@ def _tags_of(value: Any) -> Any:
     return value
 
 
-RowId = Annotated[Id, BeforeValidator(_id_of)]
+RowId = Annotated[Id, BeforeValidator(id_of)]
 RowTime = Annotated[AwareDatetime, BeforeValidator(_time_of), AfterValidator(_not_ahead)]
 RowTags = Annotated[tuple[Tag, ...], BeforeValidator(_tags_of), Field(max_length=MAX_TAGS)]
 
@@ -73,7 +73,7 @@ class ItemRow(ItemDraft):
 
 
 class DeletionRow(BaseModel):
-    """`item_id`; a post that nobody knows is gone already."""
+    """`item_id`; a second deletion is no fault, one of a post that there never was is."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
