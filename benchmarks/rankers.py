@@ -4,7 +4,8 @@
 
 The demo's films, cut at 70 % of all readings in time. Sources, rankers and the tower have learned from what
 lies before the cut alone: rankers from a replay of windows of it, in each of which the sources had learned
-from what lies before the window. Of each reader of the test the first 200 posts of the blend are ranked.
+from what lies before the window. Of each reader of the test the first 200 posts of the blend are ranked, and
+the first 200 of the tower alone.
 Writes benchmarks/results/rankers.csv.
 """
 
@@ -44,6 +45,7 @@ from nearfeed_standalone.demo.films import films_of, load_ratings
 RESULTS = Path(__file__).parent / "results" / "rankers.csv"
 BLEND = "blend"
 RULE = ReplayRule(sources=("popular", "item-knn", "als"), live=False)
+TOWER_RULE = ReplayRule(sources=("youtube-dnn",), live=False)
 SEED = 0
 
 
@@ -78,25 +80,32 @@ def scored(
     dataset: Dataset, catalogue: Catalogue, by_time: TimeSplit, split: Split
 ) -> Iterator[dict[str, str | int]]:
     """Means on test with intervals, and paired gains over the blend."""
-    groups = list(replayed(History(dataset, catalogue), by_time.cut, requests_of(dataset, by_time), RULE))
-    readers = [case.reader for case in by_time.held_out]
-    blend = rank(by_groups(groups, readers, split), split)
-    yield row_of(BLEND, blend, blend, seconds=0.0)
+    blend = rank(by_groups(groups_of_test(dataset, catalogue, by_time, RULE), by_time, split), split)
+    yield row_of(BLEND, blend, blend)
     for name, scorer in alone(split).items():
-        yield row_of(f"{name} alone", rank(scorer, split), blend, seconds=0.0)
+        yield row_of(f"{name} alone", rank(scorer, split), blend)
     past = dataset.before(by_time.cut)
-    learned = finish(replay(History(past, catalogue), RULE))
-    for name in RANKERS:
-        started = time.perf_counter()
-        spec, fitted = trained(name, learned)
-        seconds = time.perf_counter() - started
-        yield row_of(
-            name, rank(by_groups(groups, readers, split, spec, fitted), split), blend, seconds=seconds
-        )
     started = time.perf_counter()
     model, _ = finish(fit_past(past, TowerRule(), SEED))
     seconds = time.perf_counter() - started
-    yield row_of("youtube-dnn alone", rank(scorer_of(model, split), split), blend, seconds=seconds)
+    yield row_of("youtube-dnn alone", rank(scorer_of(model, split.history), split), blend, seconds)
+    for prefix, rule, names in (("", RULE, RANKERS), ("youtube-dnn, ", TOWER_RULE, ("lambdamart", "deepfm"))):
+        groups = groups_of_test(dataset, catalogue, by_time, rule)
+        learned = finish(replay(History(past, catalogue), rule))
+        for name in names:
+            started = time.perf_counter()
+            spec, fitted = trained(name, learned)
+            seconds = time.perf_counter() - started
+            ranking = rank(by_groups(groups, by_time, split, spec, fitted), split)
+            yield row_of(f"{prefix}{name}", ranking, blend, seconds)
+
+
+def groups_of_test(
+    dataset: Dataset, catalogue: Catalogue, by_time: TimeSplit, rule: ReplayRule
+) -> list[Group]:
+    """What each reader of the test is shown, by what lies before the cut."""
+    requests = requests_of(dataset, by_time)
+    return list(replayed(History(dataset, catalogue), by_time.cut, requests, rule))
 
 
 def requests_of(dataset: Dataset, by_time: TimeSplit) -> list[Request]:
@@ -128,14 +137,14 @@ def trained(name: str, groups: Sequence[Group]) -> tuple[FeatureSpec, Fitted]:
 
 def by_groups(
     groups: Sequence[Group],
-    readers: Sequence[int],
+    by_time: TimeSplit,
     split: Split,
     spec: FeatureSpec | None = None,
     fitted: Fitted | None = None,
 ) -> Scorer:
     """Each reader's candidates by a ranker, or in the order that they have; all other posts score -inf."""
     column = {item_id: number for number, item_id in enumerate(split.item_ids)}
-    of_reader = dict(zip(readers, groups, strict=True))
+    of_reader = dict(zip((case.reader for case in by_time.held_out), groups, strict=True))
     maker = Featuriser(spec) if spec else None
 
     def score(rows: Rows) -> Scores:
@@ -151,7 +160,7 @@ def by_groups(
     return score
 
 
-def row_of(name: str, ranking: Ranking, blend: Ranking, *, seconds: float) -> dict[str, str | int]:
+def row_of(name: str, ranking: Ranking, blend: Ranking, seconds: float = 0.0) -> dict[str, str | int]:
     row: dict[str, str | int] = {"model": name, "readers": len(ranking.readers)}
     means, over = intervals(ranking.values), gains(ranking, blend)
     for metric in (RECALL, NDCG):

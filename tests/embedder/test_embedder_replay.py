@@ -113,11 +113,13 @@ def test_readings_of_others_may_be_known_up_to_the_window_alone(history: History
         assert shown.readers == recent.sum()
 
 
-def test_a_replay_with_als_gives_groups_that_tell_something(history: History) -> None:
-    rule = ReplayRule(sources=("popular", "als"), requests=10, negatives=10)
+@pytest.mark.parametrize("source", ["als", "youtube-dnn"])
+def test_a_replay_with_a_model_gives_groups_that_tell_something(source: str, history: History) -> None:
+    rule = ReplayRule(sources=("popular", source), requests=10, negatives=10)
     groups = finish(replay(history, rule))
     assert any(group.tells for group in groups)
     assert all((group.grades == 0).sum() <= 10 for group in groups)
+    assert {name for group in groups for shown in group.posts for name in shown.ranks} == set(rule.sources)
 
 
 @pytest.mark.parametrize("name", ["lambdamart", "deepfm"])

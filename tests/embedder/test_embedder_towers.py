@@ -98,7 +98,7 @@ def test_a_tower_learns_tastes() -> None:
     split = split_dataset(dataset, by_time)
     rule = replace(RULE, epochs=12, learning_rate=1e-2)
     model, _ = finish(fit_tower(dataset.before(by_time.cut), rule, seed=0, stage="-", epochs=12))
-    ranked = rank(scorer_of(model, split), split).ranked[:, :5]
+    ranked = rank(scorer_of(model, split.history), split).ranked[:, :5]
     own = split.readers[:, None] % 3 == ranked % 3
     assert own.mean() > 0.7
 
@@ -115,7 +115,7 @@ def test_a_run_with_a_tower_is_evaluated_as_it_is_searched(tmp_path) -> None:
     run = open_run(f"{tmp_path}/{manifest.space}")
     assert run.manifest.dim == 9
     scorer, _ = scorer_of_run(run, split)
-    own, alone = scorer_of(model, split)(split.readers), scorer(split.readers)
+    own, alone = scorer_of(model, split.history)(split.readers), scorer(split.readers)
     assert alone == pytest.approx(own, abs=1e-5)
     (tmp_path / manifest.space / "tower.onnx").write_bytes(b"no network")
     with pytest.raises(BrokenRunError, match=r"tower.onnx cannot be run as ONNX"):

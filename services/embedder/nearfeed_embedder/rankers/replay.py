@@ -23,7 +23,7 @@ from nearfeed_embedder.dataset import Dataset, Readings, Rows, profile
 from nearfeed_embedder.evaluation.split import Scorer, matrix_of
 from nearfeed_embedder.rankers.catalogue import Catalogue
 from nearfeed_embedder.rankers.examples import DAY_MICROS, LABEL_DAYS, Group
-from nearfeed_embedder.stages import Stage
+from nearfeed_embedder.stages import Stage, finish
 from nearfeed_runtime.operations import Progress
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]
 MODELS: Mapping[str, Callable[..., Scorer]] = {"item-knn": item_knn, "als": als}
-POPULAR, LATEST = "popular", "latest"
-SOURCES = (POPULAR, *MODELS, LATEST)
+POPULAR, LATEST, TOWER = "popular", "latest", "youtube-dnn"
+DEFAULT_SOURCES = (POPULAR, *MODELS, LATEST)
+SOURCES = (*DEFAULT_SOURCES, TOWER)
 WINDOWS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _AT_ONCE = 128
 
@@ -46,11 +47,11 @@ class ReplayRule:
     """Which sources there are and how many posts each gives, how many are ranked and kept.
 
     `requests` of a window are replayed at most, `each` of one reader; `negatives` posts that were not read
-    are kept of a group, or all where it is None. Readings of others are known up to the very moment, or,
-    unless `live`, up to the window.
+    are kept of a group, or all where it is None. Readings of others are known up to the very moment, or
+    unless `live` up to the window.
     """
 
-    sources: tuple[str, ...] = SOURCES
+    sources: tuple[str, ...] = DEFAULT_SOURCES
     limit: int = 200
     depth: int = 200
     popular_days: float = 30.0
@@ -192,7 +193,26 @@ def _scorers(
         shape,
         np.concatenate([np.empty(0), *(weights for _, weights in profiles)]),
     )
-    return {name: MODELS[name](train, described) for name in rule.sources if name in MODELS}
+    scorers = {name: MODELS[name](train, described) for name in rule.sources if name in MODELS}
+    if TOWER in rule.sources:
+        scorers[TOWER] = _tower(history.dataset.before(until), described, rule.seed)
+    return scorers
+
+
+def _tower(past: Dataset, described: "csr_matrix", seed: int) -> Scorer:
+    """By the chance that a tower gives to each post."""
+    # torch takes seconds to import, which other sources need not wait for.
+    from nearfeed_embedder.towers.scoring import fit_past, scorer_of
+    from nearfeed_embedder.towers.youtube import TowerRule
+
+    model, _ = finish(fit_past(past, TowerRule(), seed))
+    score = scorer_of(model, described)
+
+    def chances(rows: Rows) -> Scores:
+        logits = score(rows)
+        return np.asarray(np.exp(logits - logits.max(axis=1, keepdims=True)))
+
+    return chances
 
 
 def _scores(

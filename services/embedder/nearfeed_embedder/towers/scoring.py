@@ -1,5 +1,7 @@
 """How a tower scores posts, and for how many epochs one is best trained."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
@@ -7,12 +9,15 @@ from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.dataset import Dataset, can_train_on
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
-from nearfeed_embedder.evaluation.split import Scorer, Split
+from nearfeed_embedder.evaluation.split import Scorer
 from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.towers.fitting import fit_tower
 from nearfeed_embedder.towers.writing import blocks_of
 from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 
 def fit_past(past: Dataset, rule: TowerRule, seed: int) -> Stage[tuple[TwoRoles, int]]:
@@ -22,15 +27,15 @@ def fit_past(past: Dataset, rule: TowerRule, seed: int) -> Stage[tuple[TwoRoles,
     return model, epochs
 
 
-def scorer_of(model: TwoRoles, split: Split) -> Scorer:
-    """As it is served: readers are pooled, and the tower makes their queries."""
+def scorer_of(model: TwoRoles, history: "csr_matrix") -> Scorer:
+    """As it is served: readers are pooled by `history` (readers, items), and the tower makes their queries."""
     vectors, contexts = (part.numpy() for part in model.found())
 
     def query(pooled: Vectors) -> Vectors:
         with torch.no_grad():
             return np.asarray(model.tower(torch.from_numpy(pooled)).numpy(), np.float32)
 
-    return by_vectors(vectors, contexts, blocks_of(vectors.shape[1]), split.history, tower=query)
+    return by_vectors(vectors, contexts, blocks_of(vectors.shape[1]), history, tower=query)
 
 
 def _choose_epochs(past: Dataset, rule: TowerRule, seed: int) -> Stage[int]:
@@ -41,7 +46,7 @@ def _choose_epochs(past: Dataset, rule: TowerRule, seed: int) -> Stage[int]:
     split = split_dataset(past, by_time)
 
     def recall(model: TwoRoles) -> float:
-        return rank(scorer_of(model, split), split).mean(RECALL)
+        return rank(scorer_of(model, split.history), split).mean(RECALL)
 
     _, epochs = yield from fit_tower(earlier, rule, seed=seed, stage="Choosing", validate=recall)
     return epochs

@@ -7,14 +7,14 @@ from pydantic import Field
 from nearfeed_embedder.rankers.catalogue import read_catalogue
 from nearfeed_embedder.rankers.examples import Group, parts_by_time
 from nearfeed_embedder.rankers.ledger import read_ledger
-from nearfeed_embedder.rankers.replay import SOURCES, History, ReplayRule, replay, sources_of
+from nearfeed_embedder.rankers.replay import History, ReplayRule, replay, sources_of
 from nearfeed_embedder.rankers.training import evaluate_ranker, fit_of, fit_whole
 from nearfeed_embedder.rankers.writing import write_ranker
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training
 from nearfeed_runtime.operations import Progress
 
-DEFAULT_SOURCES = "+".join(SOURCES)
+DEFAULT_SOURCES = "+".join(ReplayRule.sources)
 Requests = Annotated[int, Field(ge=1)]
 
 

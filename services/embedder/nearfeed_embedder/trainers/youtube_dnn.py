@@ -33,7 +33,7 @@ def train_youtube_dnn(
     def of_the_past(split: Split) -> Stage[Scorer]:
         assert split.cut is not None
         model, chosen[0] = yield from fit_past(task.dataset.before(split.cut), rule, seed)
-        return scorer_of(model, split)
+        return scorer_of(model, split.history)
 
     metrics = yield from metrics_of_the_past(MODEL, task.dataset, of_the_past)
     check_worth(MODEL, metrics, force=task.force)
