@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import models, new_posts, readme, text, walks
+from benchmarks.report import models, new_posts, rankers, readme, text, walks
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,4 +47,5 @@ SECTIONS = (
     Section("docs/models.md", "blending", models.blending),
     Section("docs/new-posts.md", "new-posts", new_posts.figures),
     Section("docs/random-walk.md", "figures", walks.figures),
+    Section("docs/rankers.md", "rankers", rankers.figures),
 )

@@ -29,6 +29,9 @@ from nearfeed_runtime.operations import Progress
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 Scores = NDArray[np.float32]
 MODELS: Mapping[str, Callable[..., Scorer]] = {"item-knn": item_knn, "als": als}
 POPULAR, LATEST, TOWER = "popular", "latest", "youtube-dnn"
