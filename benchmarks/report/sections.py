@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import models, new_posts, pages, readme, text, walks
+from benchmarks.report import models, new_posts, pages, rankers, readme, text, walks
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,4 +48,5 @@ SECTIONS = (
     Section("docs/new-posts.md", "new-posts", new_posts.figures),
     Section("docs/random-walk.md", "figures", walks.figures),
     Section("docs/serving.md", "pages", pages.figures),
+    Section("docs/rankers.md", "rankers", rankers.figures),
 )

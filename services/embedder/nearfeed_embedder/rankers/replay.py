@@ -27,7 +27,10 @@ from nearfeed_embedder.stages import Stage, finish
 from nearfeed_runtime.operations import Progress
 
 if TYPE_CHECKING:
-    pass
+    from scipy.sparse import csr_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Scores = NDArray[np.float32]
 MODELS: Mapping[str, Callable[..., Scorer]] = {"item-knn": item_knn, "als": als}

@@ -28,7 +28,7 @@ def fit_past(past: Dataset, rule: TowerRule, seed: int) -> Stage[tuple[TwoRoles,
 
 
 def scorer_of(model: TwoRoles, history: "csr_matrix") -> Scorer:
-    """As it is served: readers are pooled by `history` (readers, items), and the tower makes their queries."""
+    """As it is served: by `history` (readers, items) readers are pooled, of which the tower makes queries."""
     vectors, contexts = (part.numpy() for part in model.found())
 
     def query(pooled: Vectors) -> Vectors:
