@@ -15,7 +15,8 @@ def train(data_dir: Path, options: Mapping[str, Any]) -> None:
 
     Raises NearfeedError where the child fails.
     """
-    command = [sys.executable, "-m", "nearfeed_standalone.child", "train", *words_of(options)]
+    parent = str(os.getpid())
+    command = [sys.executable, "-m", "nearfeed_standalone.child", parent, "train", *words_of(options)]
     environment = os.environ | {"NEARFEED_DATA_DIR": str(data_dir.absolute()), "DGLBACKEND": "pytorch"}
     child = subprocess.run(command, env=environment, check=False)  # noqa: S603
     if child.returncode:
