@@ -16,7 +16,7 @@ MODEL_OF = {
     "walk": "graph",
 }
 names = st.sampled_from(NAMES)
-titles = st.text(min_size=1, max_size=20)
+titles = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
 @st.composite

@@ -199,6 +199,44 @@ def test_a_model_whose_run_is_gone_or_broken_fails_its_source_alone(home: Any) -
     assert not sections_of(page(home))["for-you"]["failures"]
 
 
+def test_a_broken_run_keeps_no_other_model_away(home: Any) -> None:
+    folder = home.settings.data_dir.absolute() / "runs" / "half"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{")
+    home.restart()
+    serving = home.client.app.state.context.serving
+    serving.models.refresh()
+    assert set(serving.models.loaded()) == {"near", "chosen"}
+    assert not sections_of(page(home))["for-you"]["failures"]
+
+
+def test_popular_posts_of_a_small_community_are_known(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nearfeed_recommender import popularity
+
+    monkeypatch.setattr(popularity, "_KEPT", 1)
+    home.put_post("tiny", "hamlet")
+    for reader, item in (("a", "p1"), ("b", "p1"), ("c", "tiny")):
+        event = {"user_id": reader, "item_id": item, "kind": "read"}
+        assert home.client.post("/v1/events", json=event).status_code == 202
+    home.settle()
+    home.client.put("/v1/users/villager/communities/hamlet")
+    serving = home.client.app.state.context.serving
+    serving.popularity.refresh()
+    feed = home.client.get("/v1/feed", params={"user_id": "villager"}).json()
+    assert [(item["id"], item["source"]) for item in feed["items"]][:1] == [("tiny", "popular")]
+
+
+def test_a_muted_topic_does_not_empty_the_latest(home: Any) -> None:
+    for number in range(30):
+        home.put_post(f"loud{number}", tags=["noise"])
+    home.client.put("/v1/users/quiet/controls/mute/noise")
+    document = yaml.safe_load(CONFIG)
+    document["providers"]["fresh"] = {"sources": {"latest": {"type": "latest", "limit": 15}}}
+    apply(home, yaml.safe_dump(document))
+    section = sections_of(page(home, "quiet"))["fresh"]
+    assert len(section["items"]) == 5
+
+
 def test_a_section_fails_alone(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from nearfeed_recommender import pages
 

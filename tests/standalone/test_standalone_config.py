@@ -65,17 +65,15 @@ def test_a_change_from_the_file_to_the_history_and_back(call: Call, tmp_path: Pa
 
 def test_what_is_wrong_is_told_a_line_each(call: Call, tmp_path: Path) -> None:
     file = tmp_path / "serving.yaml"
-    text = call("show").replace("feed: personal\n", "feed: persnal\n").replace("rule: new_share", "rule: new")
+    text = call("show").replace("feed: personal\n", "feed: persnal\n").replace("type: quotas", "type: quota")
     file.write_text(text)
     for arguments in (["check", str(file)], ["apply", str(file), "--reason", "r"], ["diff", str(file)]):
         with pytest.raises(NearfeedError) as refused:
             call(*arguments)
         first, second = str(refused.value).splitlines()
         assert first.startswith("serving.yaml: feed (line 1): there is no provider 'persnal'; providers: ")
-        line = text.splitlines().index("    - rule: new") + 1
-        assert second.startswith(
-            f"serving.yaml: providers.personal.slate[0].rule (line {line}): 'new' is unk"
-        )
+        line = next(number for number, row in enumerate(text.splitlines(), 1) if row.endswith("type: quota"))
+        assert second.startswith(f"serving.yaml: providers.personal.blend.type (line {line}): 'quota' is unk")
     assert "persnal" not in call("show")
 
 

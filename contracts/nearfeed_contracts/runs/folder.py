@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from pydantic import ValidationError
 
-from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.errors import NearfeedError, NotFoundError
 from nearfeed_contracts.events import tell_fault
 from nearfeed_contracts.runs.manifest import (
     LISTS,
@@ -128,11 +128,22 @@ def write_manifest(url: str, manifest: Manifest) -> Manifest:
     return sealed
 
 
-def list_runs(runs_url: str) -> list[Run]:
-    """All runs of a store, oldest first, unverified."""
+def list_runs(runs_url: str, *, on_broken: Callable[[str, NearfeedError], None] | None = None) -> list[Run]:
+    """All runs of a store, oldest first, unverified.
+
+    Raises BrokenRunError for one that is not what it should be, unless `on_broken` is told of it instead.
+    """
     fs, root = url_to_fs(runs_url)
     manifests = [path for path in fs.glob(posixpath.join(root, "*", MANIFEST))] if fs.exists(root) else []
-    runs = [open_run(fs.unstrip_protocol(posixpath.dirname(path)), verify=False) for path in manifests]
+    runs: list[Run] = []
+    for path in manifests:
+        url = fs.unstrip_protocol(posixpath.dirname(path))
+        try:
+            runs.append(open_run(url, verify=False))
+        except (BrokenRunError, NotFoundError) as error:
+            if on_broken is None:
+                raise
+            on_broken(url, error)
     return sorted(runs, key=lambda run: run.manifest.created_at)
 
 

@@ -45,7 +45,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
-_MODELS_SECONDS = 2.0
+_MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
 _EMBEDDED_SECONDS = 5.0
@@ -162,7 +162,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("relay", relay.run),
             Loop("ledger-notes", serving.ledger.run),
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
-            Loop("models", every(_MODELS_SECONDS, serving.models.refresh)),
+            Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
             Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
             Loop("newcomers", every(_POPULARITY_SECONDS, serving.newcomers.refresh)),

@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._notes: queue.Queue[Note] = queue.Queue(_MOST_WAITING)
-        self._unwritten: list[Record] = []
+        self._unwritten: list[Record] = []  # touched by one thread, that of `run`
 
     def note(self, note: Note) -> None:
         NOTED.inc()
@@ -50,24 +50,35 @@ class Ledger:
         self._try_flush()
 
     def flush(self) -> int:
-        """Writes what waits; returns how many sections. Raises LogUnavailableError, and keeps them then."""
+        """Writes what waits; returns how many sections. Where the log is down they are kept, told by then.
+
+        Raises LogUnavailableError.
+        """
         written = 0
-        while self._unwritten or not self._notes.empty():
-            self._unwritten.extend(self._told(_BATCH - len(self._unwritten)))
-            if self._unwritten:
-                self._log.append(self._unwritten)
-            written += len(self._unwritten)
-            self._unwritten = []
+        while self._tell_all() or self._unwritten:
+            batch = self._unwritten[:_BATCH]
+            self._log.append(batch)
+            del self._unwritten[: len(batch)]
+            written += len(batch)
         return written
 
     def _try_flush(self) -> None:
         try:
             self.flush()
-        except LogUnavailableError as error:
-            logger.warning("the ledger waits", error=str(error))
+        except Exception as error:
+            expected = isinstance(error, LogUnavailableError)
+            logger.warning("the ledger waits", error=str(error), exc_info=not expected)
 
-    def _told(self, most: int) -> Iterator[Record]:
-        for _ in range(most):
+    def _tell_all(self) -> bool:
+        """Makes records of all notes, so that they tell of now; returns whether there were any."""
+        told = list(self._told())
+        room = max(0, _MOST_WAITING - len(self._unwritten))
+        self._unwritten += told[:room]
+        LOST.labels("full").inc(len(told[room:]))
+        return bool(told)
+
+    def _told(self) -> Iterator[Record]:
+        while True:
             try:
                 note = self._notes.get_nowait()
             except queue.Empty:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, or_, select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, items
@@ -13,6 +13,7 @@ from nearfeed_recommender.posts import Audience
 from nearfeed_runtime.sql import reading
 
 _KEPT = 20_000
+_KEPT_OF_A_COMMUNITY = 200
 DEFAULT_DAYS = 30.0
 
 
@@ -85,13 +86,26 @@ def _count_readers(connection: Connection, since: int) -> list[CountedPost]:
         .group_by(interactions.c.item_id)
         .subquery()
     )
-    query = (
+    order = (counted.c.readers.desc(), items.c.item_id)
+    ranked = (
         select(
-            items.c.item_id, items.c.community_id, items.c.author_id, items.c.published_at, counted.c.readers
+            items.c.item_id,
+            items.c.community_id,
+            items.c.author_id,
+            items.c.published_at,
+            counted.c.readers,
+            func.row_number().over(order_by=order).label("place"),
+            func.row_number().over(partition_by=items.c.community_id, order_by=order).label("own_place"),
         )
         .join(counted, counted.c.item_id == items.c.item_id)
         .where(items.c.deleted.is_(False))
-        .order_by(counted.c.readers.desc(), items.c.item_id)
-        .limit(_KEPT)
+        .subquery()
+    )
+    query = (
+        select(
+            *(ranked.c[name] for name in ("item_id", "community_id", "author_id", "published_at", "readers"))
+        )
+        .where(or_(ranked.c.place <= _KEPT, ranked.c.own_place <= _KEPT_OF_A_COMMUNITY))
+        .order_by(ranked.c.place)
     )
     return [CountedPost(*row) for row in connection.execute(query)]

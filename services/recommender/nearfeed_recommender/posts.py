@@ -18,6 +18,7 @@ from nearfeed_recommender.providers.candidates import Facts
 from nearfeed_recommender.reader_rows import reading_of
 from nearfeed_runtime.sql import chunks
 
+_MOST_LOOKS = 10
 _FACTS = tuple(items.c[name] for name in ("item_id", *Facts.__dataclass_fields__))
 
 
@@ -144,9 +145,15 @@ def latest_posts(
     if authors is not None:
         query = query.where(items.c.author_id.in_(authors))
     query = query.where(items.c.author_id.not_in(where.exclude_author_ids))
-    query = query.order_by(items.c.published_at.desc(), items.c.item_id).limit(limit + len(audience.seen))
-    found = ((row.item_id, _facts_of(row)) for row in connection.execute(query))
-    return [item_id for item_id, facts in found if audience.allows(item_id, facts)][:limit]
+    query = query.order_by(items.c.published_at.desc(), items.c.item_id)
+    allowed: list[str] = []
+    size = limit + len(where.exclude_item_ids)
+    for number in range(_MOST_LOOKS):
+        rows = connection.execute(query.limit(size).offset(number * size)).all()
+        allowed += [row.item_id for row in rows if audience.allows(row.item_id, _facts_of(row))]
+        if len(allowed) >= limit or len(rows) < size:
+            break
+    return allowed[:limit]
 
 
 def has_posts_since(connection: Connection, audience: Audience, since: int) -> bool:

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+import structlog
 from sqlalchemy import Engine, select
 
-from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.errors import NearfeedError, NotFoundError
 from nearfeed_contracts.runs import Run, RunKind, list_runs, open_run, run_url
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.faults import Found
 from nearfeed_recommender.config.schema import ACTIVE, Config, RunModel, VectorsModel
 from nearfeed_runtime.sql import reading
 
+logger = structlog.get_logger(__name__)
 _READY = "ready"
 
 
@@ -19,6 +21,15 @@ def latest_run(runs: Sequence[Run], trainer: str, kind: RunKind) -> Run | None:
     """The newest run of a kind that a trainer has written, of `runs` that are oldest first."""
     found = (run for run in reversed(runs) if run.manifest.model == trainer and run.manifest.kind == kind)
     return next(found, None)
+
+
+def readable_runs(runs_url: str) -> list[Run]:
+    """The runs of a store, oldest first, but for those that are broken or being written."""
+    return list_runs(runs_url, on_broken=_tell_broken)
+
+
+def _tell_broken(url: str, error: NearfeedError) -> None:
+    logger.warning("run cannot be read", run=url, error=str(error))
 
 
 class World:
@@ -44,7 +55,7 @@ class World:
 
     @cached_property
     def _runs(self) -> list[Run]:
-        return list_runs(self._runs_url)
+        return readable_runs(self._runs_url)
 
     @cached_property
     def _spaces(self) -> dict[str, str]:

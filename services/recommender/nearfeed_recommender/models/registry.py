@@ -4,6 +4,8 @@
 is read, the former one goes on answering.
 """
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +15,7 @@ import structlog
 from sqlalchemy import Engine, select
 
 from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError, NotFoundError
-from nearfeed_contracts.runs import Manifest, Run, RunKind, list_runs, open_run, run_url
+from nearfeed_contracts.runs import Manifest, Run, RunKind, open_run, run_url
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.schema import (
@@ -25,7 +27,7 @@ from nearfeed_recommender.config.schema import (
     RunModel,
     VectorsModel,
 )
-from nearfeed_recommender.config.world import latest_run
+from nearfeed_recommender.config.world import latest_run, readable_runs
 from nearfeed_recommender.models.lists import load_lists
 from nearfeed_recommender.models.neighbours import load_neighbours
 from nearfeed_recommender.models.rankers import load_ranker
@@ -34,6 +36,8 @@ from nearfeed_recommender.models.walks import follow, load_graph
 from nearfeed_runtime.sql import reading
 
 logger = structlog.get_logger(__name__)
+_AGAIN_SECONDS = 30.0
+_EVERY_SECONDS = 5.0
 LOADERS: Mapping[type[RunModel], Callable[[Run], Any]] = {
     NeighboursModel: load_neighbours,
     ListsModel: load_lists,
@@ -64,7 +68,11 @@ class Registry:
         self._config = config
         self._loaded: dict[str, Loaded] = {}
         self._towers: dict[str, Tower] = {}
+        self._spaces: frozenset[str] = frozenset()
         self._faults: dict[str, str] = {}
+        self._again_at: dict[str, float] = {}
+        self._version, self._due = -1, 0.0
+        self._looking = threading.Lock()
 
     def get(self, name: str) -> Any:
         """The model of a name in the configuration, of the kind that it has there.
@@ -78,9 +86,9 @@ class Registry:
 
     def space_of(self, name: str) -> str | None:
         """The space of a model of kind vectors; None: whichever is active."""
-        model = self._config.current.config.models[name]
+        model = self._config.current.config.models.get(name)
         if not isinstance(model, VectorsModel):
-            raise ModelNotLoadedError(f"model {name} is of kind {model.kind}, not vectors")
+            raise ModelNotLoadedError(f"the configuration that holds now has no model {name} of kind vectors")
         return None if model.space == ACTIVE else model.space
 
     def tower_of(self, space: str) -> Tower | None:
@@ -88,6 +96,8 @@ class Registry:
 
         Raises ModelNotLoadedError.
         """
+        if space not in self._spaces:
+            self._refresh_towers()
         if fault := self._faults.get(_tower(space)):
             raise ModelNotLoadedError(f"the tower of space {space}: {fault}")
         return self._towers.get(space)
@@ -96,6 +106,15 @@ class Registry:
         """The run by the name of each model that was read from one."""
         return {name: loaded.run for name, loaded in self._loaded.items()}
 
+    def refresh_if_due(self) -> int:
+        """As `refresh`, after a change of the configuration, and every five seconds."""
+        version = self._config.current.version
+        if version == self._version and time.monotonic() < self._due:
+            return 0
+        changed = self.refresh()
+        self._version, self._due = version, time.monotonic() + _EVERY_SECONDS
+        return changed
+
     def refresh(self) -> int:
         """Reads what is new; returns how much that was."""
         models = self._config.current.config.models
@@ -103,9 +122,10 @@ class Registry:
         changed = self._refresh_towers()
         for name in self._loaded.keys() - wanted.keys():
             del self._loaded[name]
+            self._faults.pop(name, None)
         if not wanted:
             return changed
-        runs = list_runs(self._runs_url)
+        runs = readable_runs(self._runs_url)
         return changed + sum(self._refresh_model(name, model, runs) for name, model in wanted.items())
 
     def follow(self) -> int:
@@ -130,6 +150,10 @@ class Registry:
         return 1
 
     def _refresh_towers(self) -> int:
+        with self._looking:
+            return self._look_for_towers()
+
+    def _look_for_towers(self) -> int:
         with reading(self._engine) as connection:
             rows = connection.execute(select(spaces.c.space, spaces.c.manifest, spaces.c.run_url)).all()
         manifests = {row.space: Manifest.model_validate_json(row.manifest) for row in rows}
@@ -142,10 +166,13 @@ class Registry:
             if isinstance(tower, Tower):
                 self._towers[space] = tower
                 changed += 1
+        self._spaces = frozenset(manifests)
         return changed
 
     def _tried(self, name: str, load: Callable[[], Any]) -> object | None:
-        """What `load` returns; None, with the fault told and kept, where it fails."""
+        """What `load` returns; None, with the fault told and kept, where it fails or has failed just now."""
+        if time.monotonic() < self._again_at.get(name, 0.0):
+            return None
         try:
             loaded: object = load()
         except Exception as error:
@@ -153,6 +180,7 @@ class Registry:
             if self._faults.get(name) != told:
                 logger.error("model not loaded", model=name, error=str(error))
             self._faults[name] = told
+            self._again_at[name] = time.monotonic() + _AGAIN_SECONDS
             return None
         self._faults.pop(name, None)
         return loaded

@@ -12,10 +12,11 @@ from nearfeed_runtime.sql import chunks, reading
 
 _SECONDS = 30.0
 _MOST = 50_000
+_SPACES = 4
 
 
 class KeptContexts:
-    """Contexts by space and post, some seconds old at most. Thread-safe."""
+    """Contexts by space and post, some seconds old at most, of the latest spaces. Thread-safe."""
 
     def __init__(self, engine: Engine, pooling: Pooling) -> None:
         self._engine, self._pooling = engine, pooling
@@ -24,7 +25,7 @@ class KeptContexts:
     def of(self, space: str, ids: Sequence[str]) -> dict[str, Vector]:
         """The contexts (dim) of those posts that have one in the space."""
         if space not in self._spaces:
-            self._spaces = {space: self._kept(space), **self._spaces}
+            self._spaces = dict([(space, self._kept(space)), *self._spaces.items()][:_SPACES])
         return self._spaces[space].of(ids)
 
     def _kept(self, space: str) -> Kept[Vector]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking, Ranking
 from nearfeed_recommender.models.rankers import Ranker
 from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score, source_step
@@ -17,6 +18,10 @@ from nearfeed_recommender.providers.serving import Serving
 STEP = "rank"
 _HOUR_MICROS = 3_600_000_000
 Values = NDArray[np.float64]
+
+
+class BadScoresError(NearfeedError):
+    """A ranker whose scores order nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def order(
     candidates: list[Candidate],
     facts: Mapping[str, Facts],
 ) -> Ordered:
-    """The candidates by the provider's ranking. Raises ModelNotLoadedError."""
+    """The candidates by the provider's ranking. Raises ModelNotLoadedError and BadScoresError."""
     match ranking:
         case FormulaRanking():
             values = _formula_values(serving, request, ranking, sources, candidates, facts)
@@ -57,7 +62,10 @@ def _by_model(
     scored, rest = candidates[: ranking.top], candidates[ranking.top :]
     reader = reader_inputs(serving, request)
     posts = post_inputs(serving, scored, facts)
-    ordered = marked_by_score(STEP, scored, list(ranker.score(reader, posts)))
+    scores = ranker.score(reader, posts)
+    if scores.shape != (len(posts),) or not np.isfinite(scores).all():
+        raise BadScoresError(f"model {ranking.model} gives no finite number for each post")
+    ordered = marked_by_score(STEP, scored, scores.tolist())
     return Ordered([*ordered, *rest], Inputs(reader, {post.item_id: post for post in posts}))
 
 
