@@ -1,10 +1,12 @@
 """GraphQL: what it answers, what nobody may see, how often it asks its back ends, and what it refuses."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
@@ -17,6 +19,7 @@ from nearfeed_recommender.config.schema import LiveRelation, Relation, StoredRel
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql.limits import MAX_ALIASES, MAX_COST, MAX_DEPTH
 from nearfeed_recommender.graphql.sources import GraphSources
+from nearfeed_recommender.graphql.threads import THREADS, in_thread
 from nearfeed_recommender.graphql.types import InteractionKind
 from nearfeed_runtime.sql import upsert, writing
 
@@ -328,6 +331,14 @@ REFUSED = [
     ("{ items(limit: 100) { similar(limit: 100) { id } } }", "may cost 11,100; 5,000 is allowed"),
     ("{ items(limit: 60) { ...A } } fragment A on Item { similar(limit: 90) { id } }", "may cost 6,060"),
     ("{ items(limit: 60) { ... on Item { similar(limit: 90) { id } } } }", "may cost 6,060"),
+    (
+        "{ " + "".join(f'a{n}: items(search: "p{n}", limit: 1) {{ id }} ' for n in range(10)) + "}",
+        "may cost 5,010",
+    ),
+    (
+        'query($s: String = "p") { items(search: $s, limit: 100) { similar(limit: 35) { id } } }',
+        "may cost 5,100",
+    ),
     ("{" + "communities { items {" * 8 + "id" + "} }" * 8 + "}", "depth"),
     ("{" + " ".join(f"a{n}: items {{ id }}" for n in range(MAX_ALIASES + 1)) + "}", "21 aliases"),
     ("{" + "items { id } " * 400 + "}", "Document contains more than 1000 tokens"),
@@ -356,6 +367,35 @@ def test_a_limit_by_a_variable_counts(served: World) -> None:
     assert error["extensions"] == {"argument": "limit"}
     assert MAX_COST == 5_000
     assert MAX_DEPTH == 12
+
+
+def test_back_ends_are_waited_for_in_few_threads() -> None:
+    lock, gate = threading.Lock(), threading.Event()
+    running = 0
+    most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert gate.wait(10)
+        with lock:
+            running -= 1
+
+    async def ask_often() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3 * THREADS):
+                tasks.start_soon(in_thread, work)
+            while running < THREADS:
+                await anyio.sleep(0.001)
+            # The feed's threads are others.
+            await anyio.to_thread.run_sync(gate.set)
+
+    for _ in range(2):  # each event loop has a limiter
+        gate.clear()
+        anyio.run(ask_often)
+    assert most == THREADS
 
 
 def test_requests_that_are_no_query(served: World) -> None:
