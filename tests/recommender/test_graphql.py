@@ -10,6 +10,7 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from tests.recommender.conftest import World
 
 from nearfeed_contracts.events import KINDS
@@ -294,6 +295,29 @@ def test_a_vector_store_that_is_down_fails_the_relation_alone(
     assert answer["errors"][0]["path"] == ["items", 0, "similar"]
 
 
+def test_a_model_that_is_down_leaves_the_relations_beside_it(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> Any:
+        raise StoreUnavailableError("the vector store is down.")
+
+    load(served, ("made", "p1", "p2", 1, None))
+    configure(served, {"similar": LiveRelation(model="vectors")}, down)
+    query = '{ item(id: "p1") { similar { id } related(label: "made") { id } none: related(label: "none") { id } } }'
+    answer = ask(served, query)
+    assert answer["data"] == {"item": {"similar": None, "related": [{"id": "p2"}], "none": []}}
+    (error,) = answer["errors"]
+    assert (error["message"], error["path"]) == ("the vector store is down.", ["item", "similar"])
+
+    def gone(*_: Any) -> Any:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr("nearfeed_recommender.graphql.relations.rows_of_each", gone)
+    told = {(*error["path"], error["message"]) for error in ask(served, query)["errors"]}
+    assert ("item", "related", "The database does not answer; try again.") in told
+    assert ("item", "similar", "the vector store is down.") in told
+
+
 def test_an_unexpected_error_is_not_told(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("a secret")
@@ -305,8 +329,6 @@ def test_an_unexpected_error_is_not_told(served: World, monkeypatch: pytest.Monk
 
 
 def test_a_database_that_is_down(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy.exc import OperationalError
-
     def down(*_: Any) -> Any:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
