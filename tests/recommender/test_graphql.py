@@ -1,13 +1,17 @@
 """GraphQL: what it answers, what nobody may see, how often it asks its back ends, and what it refuses."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from tests.recommender.conftest import World
 
 from nearfeed_contracts.events import KINDS
@@ -17,6 +21,7 @@ from nearfeed_recommender.config.schema import LiveRelation, Relation, StoredRel
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql.limits import MAX_ALIASES, MAX_COST, MAX_DEPTH
 from nearfeed_recommender.graphql.sources import GraphSources
+from nearfeed_recommender.graphql.threads import THREADS, in_thread
 from nearfeed_recommender.graphql.types import InteractionKind
 from nearfeed_runtime.sql import upsert, writing
 
@@ -266,16 +271,25 @@ def test_statements_are_bounded_by_depth_and_searches_by_posts(
         served.client.put(f"/v1/users/{user}/communities/c0")
     load(served, *(("next", f"p{n}", f"p{n + 1}", 1.0, None) for n in range(10)))
     told: dict[int, Asked] = {}
-    for n in (2, 4):
+
+    async def one_by_one(work: Callable[[], Any]) -> Any:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(work).result()
+
+    # Beside each other, it depends on their pace which branches of the query find posts already loaded.
+    monkeypatch.setattr("nearfeed_recommender.graphql.loaders.in_thread", one_by_one)
+    for n in (2, 4, 6):
         with counted(served, monkeypatch) as asked:
             data(served, NESTED, n=n)
         told[n] = asked
-    assert told[2].statements == told[4].statements <= 22
-    # A level has a second question where some of its posts were loaded before, and so are there at once.
-    assert told[2].fetches == told[4].fetches <= 3
-    # The first level asks once a post that was read, the second once a post that is similar to one.
-    assert 2 < told[2].searches <= 2 + 4
-    assert 4 < told[4].searches <= 4 + 16
+    # Rows do not count. A level has a second question where some of its posts were loaded before.
+    for n, asked in told.items():
+        assert asked.statements <= 22
+        assert asked.fetches <= 3
+        # The first level asks once a post that was read, the second once a post that is similar to one.
+        assert n < asked.searches <= n + n * n
+    assert told[4].statements == told[6].statements
+    assert told[4].fetches == told[6].fetches
 
 
 def test_a_vector_store_that_is_down_fails_the_relation_alone(
@@ -291,6 +305,30 @@ def test_a_vector_store_that_is_down_fails_the_relation_alone(
     assert answer["errors"][0]["path"] == ["items", 0, "similar"]
 
 
+def test_a_model_that_is_down_leaves_the_relations_beside_it(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> Any:
+        raise StoreUnavailableError("the vector store is down.")
+
+    load(served, ("made", "p1", "p2", 1, None))
+    configure(served, {"similar": LiveRelation(model="vectors")}, down)
+    beside = 'related(label: "made") { id } none: related(label: "none") { id }'
+    query = f'{{ item(id: "p1") {{ similar {{ id }} {beside} }} }}'
+    answer = ask(served, query)
+    assert answer["data"] == {"item": {"similar": None, "related": [{"id": "p2"}], "none": []}}
+    (error,) = answer["errors"]
+    assert (error["message"], error["path"]) == ("the vector store is down.", ["item", "similar"])
+
+    def gone(*_: Any) -> Any:
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr("nearfeed_recommender.graphql.relations.rows_of_each", gone)
+    told = {(*error["path"], error["message"]) for error in ask(served, query)["errors"]}
+    assert ("item", "related", "The database does not answer; try again.") in told
+    assert ("item", "similar", "the vector store is down.") in told
+
+
 def test_an_unexpected_error_is_not_told(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("a secret")
@@ -302,8 +340,6 @@ def test_an_unexpected_error_is_not_told(served: World, monkeypatch: pytest.Monk
 
 
 def test_a_database_that_is_down(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sqlalchemy.exc import OperationalError
-
     def down(*_: Any) -> Any:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
@@ -328,6 +364,14 @@ REFUSED = [
     ("{ items(limit: 100) { similar(limit: 100) { id } } }", "may cost 11,100; 5,000 is allowed"),
     ("{ items(limit: 60) { ...A } } fragment A on Item { similar(limit: 90) { id } }", "may cost 6,060"),
     ("{ items(limit: 60) { ... on Item { similar(limit: 90) { id } } } }", "may cost 6,060"),
+    (
+        "{ " + "".join(f'a{n}: items(search: "p{n}", limit: 1) {{ id }} ' for n in range(10)) + "}",
+        "may cost 5,010",
+    ),
+    (
+        'query($s: String = "p") { items(search: $s, limit: 100) { similar(limit: 35) { id } } }',
+        "may cost 5,100",
+    ),
     ("{" + "communities { items {" * 8 + "id" + "} }" * 8 + "}", "depth"),
     ("{" + " ".join(f"a{n}: items {{ id }}" for n in range(MAX_ALIASES + 1)) + "}", "21 aliases"),
     ("{" + "items { id } " * 400 + "}", "Document contains more than 1000 tokens"),
@@ -356,6 +400,35 @@ def test_a_limit_by_a_variable_counts(served: World) -> None:
     assert error["extensions"] == {"argument": "limit"}
     assert MAX_COST == 5_000
     assert MAX_DEPTH == 12
+
+
+def test_back_ends_are_waited_for_in_few_threads() -> None:
+    lock, gate = threading.Lock(), threading.Event()
+    running = 0
+    most = 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert gate.wait(10)
+        with lock:
+            running -= 1
+
+    async def ask_often() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3 * THREADS):
+                tasks.start_soon(in_thread, work)
+            while running < THREADS:
+                await anyio.sleep(0.001)
+            # The feed's threads are others.
+            await anyio.to_thread.run_sync(gate.set)
+
+    for _ in range(2):  # each event loop has a limiter
+        gate.clear()
+        anyio.run(ask_often)
+    assert most == THREADS
 
 
 def test_requests_that_are_no_query(served: World) -> None:

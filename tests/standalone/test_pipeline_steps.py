@@ -348,6 +348,24 @@ def test_what_a_gate_depends_on(here: Installation) -> None:
     assert len({digest(inputs) for inputs in found}) == 4
 
 
+def test_a_gate_depends_on_the_space_that_is_served_where_it_is_compared_with_it(here: Installation) -> None:
+    def found(rule: Gate) -> str:
+        return digest(gate_inputs(here.context, rule, evaluated(als=0.1)))
+
+    alone, compared = Gate(may_lie_below={"als": 0}), Gate(may_lie_below={"active": 0})
+    former = [found(alone)]
+    served = [found(compared)]
+    for space in ("good", "better", "taste-1"):
+        here.write_space(here.write_run(space, recall(taste=0.3)))
+        here.serve(space)
+        former.append(found(alone))
+        served.append(found(compared))
+    assert len(set(former)) == 1
+    none, good, better, itself = served
+    assert len({none, good, better}) == 3
+    assert itself == none
+
+
 def test_a_space_is_loaded_once_and_served(here: Installation) -> None:
     _, run = done(train_run(here.context, {}, {}))
     outputs = {"train": run}

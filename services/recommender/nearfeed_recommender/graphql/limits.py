@@ -35,15 +35,18 @@ MAX_ALIASES = 20
 MAX_SPREADS = 25
 MAX_COST = 5_000
 PRICE_OF_RELATION = 10
+PRICE_OF_SEARCH = 500
 _RELATIONS = ("similar", "related")
 _LIMIT = "limit"
+_SEARCH = "search"
 
 
 class CostLimiter(SchemaExtension):
     """Refuses a query that may answer with too much.
 
     Every object that the query may answer with costs 1, so that limits are multiplied along a path, and
-    following a relation from an object 10 more, for it may be a search. Fragments are counted
+    following a relation from an object 10 more, for it may be a search of the vector store. The argument
+    `search` costs 500, for SQL may have to read the whole table. Fragments are counted
     where they are used. How often they may be used is limited beforehand: each of a few that use each
     other twice doubles what has to be looked at, here and in the other rules.
     """
@@ -97,6 +100,12 @@ def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     }
 
 
+def _price(node: FieldNode) -> int:
+    """What asking for the field costs for each object, whatever it answers with."""
+    searches = any(each.name.value == _SEARCH for each in node.arguments or ())
+    return PRICE_OF_RELATION * (node.name.value in _RELATIONS) + PRICE_OF_SEARCH * searches
+
+
 class _Cost:
     """Of an operation of one document, with its variables."""
 
@@ -135,7 +144,7 @@ class _Cost:
         field = parent.fields.get(node.name.value) if known else None
         if field is None or node.selection_set is None:
             return 0
-        price = rows * PRICE_OF_RELATION if node.name.value in _RELATIONS else 0
+        price = rows * _price(node)
         rows *= self._limit(node, field)
         return price + rows + self.of_selections(node.selection_set, get_named_type(field.type), rows, within)
 

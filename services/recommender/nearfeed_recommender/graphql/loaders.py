@@ -8,11 +8,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from strawberry.dataloader import DataLoader
 
-from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_recommender.catalogue import known_communities
 from nearfeed_recommender.graphql.queries import (
     OfReader,
@@ -30,6 +27,7 @@ from nearfeed_recommender.graphql.queries import (
 )
 from nearfeed_recommender.graphql.relations import Link, Relating, links_of
 from nearfeed_recommender.graphql.sources import GraphSources
+from nearfeed_recommender.graphql.threads import in_thread
 from nearfeed_recommender.posts import Post, posts_by_id
 from nearfeed_runtime.sql import reading
 
@@ -60,10 +58,10 @@ class Loaders:
 
     async def search(self, condition: Any, limit: int) -> list[str]:
         """Ids of the newest posts that meet a condition."""
-        return await _in_thread(self._read(lambda connection: found_posts(connection, condition, limit)))
+        return await in_thread(self._read(lambda connection: found_posts(connection, condition, limit)))
 
     async def first_communities(self, limit: int) -> list[str]:
-        return await _in_thread(self._read(lambda connection: first_communities(connection, limit)))
+        return await in_thread(self._read(lambda connection: first_communities(connection, limit)))
 
     def _of(self, load: Callable[[Connection, Sequence[K]], Mapping[K, V]]) -> Loader[K, V]:
         return DataLoader(_batched(lambda keys: self._read(lambda connection: load(connection, keys))()))
@@ -82,14 +80,7 @@ def _known_communities(connection: Connection, ids: Sequence[str]) -> dict[str, 
 
 def _batched(load: Callable[[list[K]], Mapping[K, V]]) -> Callable[[list[K]], Awaitable[list[V | None]]]:
     async def load_all(keys: list[K]) -> list[V | None]:
-        found = await _in_thread(partial(load, keys))
+        found = await in_thread(partial(load, keys))
         return [found.get(key) for key in keys]
 
     return load_all
-
-
-async def _in_thread(work: Callable[[], V]) -> V:
-    try:
-        return await run_in_threadpool(work)
-    except SQLAlchemyError as error:
-        raise BackendUnavailableError("The database does not answer; try again.") from error

@@ -5,6 +5,7 @@ Which of both it is says the configuration; a question cannot tell, and reads th
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select
@@ -15,6 +16,7 @@ from nearfeed_recommender.config.schema import LiveRelation, StoredRelation
 from nearfeed_recommender.graphql.arguments import ArgumentError
 from nearfeed_recommender.graphql.queries import rows_of_each
 from nearfeed_recommender.graphql.sources import GraphSources
+from nearfeed_recommender.graphql.threads import asked
 from nearfeed_runtime.sql import reading
 
 SIMILAR = "similar"
@@ -40,21 +42,30 @@ class Link(NamedTuple):
 
 
 Links = dict[Relating, list[Link]]
+Answers = dict[Relating, list[Link] | Exception]
 _Of = Callable[[GraphSources, list[Relating]], Links]
 
 
-def links_of(sources: GraphSources, keys: Sequence[Relating]) -> Links:
+def links_of(sources: GraphSources, keys: Sequence[Relating]) -> Answers:
     """The links of each, best first; none leads to a deleted post.
 
-    Raises ArgumentError where the relation `similar` is not configured, and what a model raises.
+    A relation that fails does so alone: its keys have the error instead. That is ArgumentError where
+    `similar` is not configured, BackendUnavailableError where SQL does not answer, or what a model raises.
     """
     by_name: dict[str, list[Relating]] = defaultdict(list)
     for key in keys:
         by_name[key.name].append(key)
-    found: Links = {}
+    found: Answers = {}
     for name, of_name in by_name.items():
-        found |= _answered(sources, name, of_name)
+        found |= _links_or_error(sources, name, of_name)
     return found
+
+
+def _links_or_error(sources: GraphSources, name: str, keys: list[Relating]) -> Answers:
+    try:
+        return {**asked(partial(_answered, sources, name, keys))}
+    except Exception as error:
+        return {key: error for key in keys}
 
 
 def _answered(sources: GraphSources, name: str, keys: list[Relating]) -> Links:

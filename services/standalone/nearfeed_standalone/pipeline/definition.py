@@ -35,7 +35,7 @@ class ImportSource(Strict):
     pipeline's file.
     """
 
-    kind: Literal["items", "deletions", "interactions", "memberships"] | None = None
+    kind: Literal["items", "deletions", "interactions", "memberships", "vertices", "edges"] | None = None
     file: Path | None = None
     map: Path | None = None
     from_: str | None = Field(default=None, alias="from", min_length=1)

@@ -14,7 +14,7 @@ from nearfeed_runtime.operations import Listed, Progress, Said, Step
 from nearfeed_runtime.sql import reading
 from nearfeed_standalone.pipeline.context import Context, Outputs, StepError, Work
 from nearfeed_standalone.pipeline.definition import ACTIVE, Evaluate, Gate
-from nearfeed_standalone.pipeline.fingerprints import Json, data_in
+from nearfeed_standalone.pipeline.fingerprints import Json, data_in, digest
 
 Metrics = dict[str, float]
 _SHOWN = ("recall@20", "ndcg@20")
@@ -89,8 +89,11 @@ def _shown(metrics: Metrics) -> list[str]:
     return [f"{metrics[name]:.4f}" if name in metrics else "-" for name in _SHOWN]
 
 
-def gate_inputs(_context: Context, section: Gate, outputs: Outputs) -> Json:
-    return {"evaluation": outputs["evaluate"], "rule": section.model_dump()}
+def gate_inputs(context: Context, section: Gate, outputs: Outputs) -> Json:
+    found = outputs["evaluate"]
+    compared = _compared_manifest(context, found["run"]) if ACTIVE in section.may_lie_below else None
+    active = None if compared is None else digest(compared.model_dump(mode="json"))
+    return {"evaluation": found, "rule": section.model_dump(), "active": active}
 
 
 def pass_gate(context: Context, section: Gate, outputs: Outputs) -> Work:
@@ -114,8 +117,8 @@ def pass_gate(context: Context, section: Gate, outputs: Outputs) -> Work:
 def _other(context: Context, name: str, metric: str, found: Json) -> Generator[Step, None, float | None]:
     if name != ACTIVE:
         return _value(name, found["models"][name], metric)
-    manifest = _active_manifest(context)
-    if manifest is None or manifest.space == found["run"]:
+    manifest = _compared_manifest(context, found["run"])
+    if manifest is None:
         yield Said("No other run is served yet, with which it could be compared.")
         return None
     value = told_metrics(manifest).get(manifest.model, {}).get(metric)
@@ -130,7 +133,9 @@ def _value(model: str, metrics: Metrics, metric: str) -> float:
     return metrics[metric]
 
 
-def _active_manifest(context: Context) -> Manifest | None:
+def _compared_manifest(context: Context, run: str) -> Manifest | None:
+    """That of the space that is served; None where there is none, or the run is served itself."""
     with reading(context.engine) as connection:
         text = connection.scalar(select(spaces.c.manifest).where(spaces.c.space == active_space_name()))
-    return None if text is None else Manifest.model_validate_json(text)
+    manifest = None if text is None else Manifest.model_validate_json(text)
+    return None if manifest is None or manifest.space == run else manifest
