@@ -5,15 +5,18 @@
 
 The first takes given lists, as `benchmarks.lists`, the second films in the import format, as
 `benchmarks.by_time`. Sources are scored as they are served: vectors of `pinsage-linear` and `als`, lists of
-`item-knn`, `ease` and `popularity` as `nearfeed train` makes them. Of each the first 500 are blended by
-weighted reciprocal-rank fusion; weights and k are chosen on the valid list, or on readings between an
-earlier cut and the one of the test. Writes benchmarks/results/blending.csv.
+`item-knn`, `ease` and `popularity` as `nearfeed train` makes them, walks as a request takes them. Of each
+the first 500 are blended by weighted reciprocal-rank fusion. Writes benchmarks/results/blending.csv.
+
+Weights and k are chosen on what is not in the test: on the valid list; by time on readings around an
+earlier cut, and on the first half of what readers read after the cut, which describes them in the test.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -24,8 +27,10 @@ from benchmarks.lists import add_files
 from benchmarks.lists import inputs_of as inputs_of_lists
 from benchmarks.results_file import put_rows
 from nearfeed_core import metrics
+from nearfeed_core.splits import HeldOut, TimeSplit
 from nearfeed_embedder.baselines.als import fit_als
-from nearfeed_embedder.baselines.popularity import popularity
+from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
+from nearfeed_embedder.baselines.random_walk import random_walk
 from nearfeed_embedder.dataset import Readings
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.evaluation.blends import DEPTH, by_fusion
@@ -33,9 +38,8 @@ from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.compare import gains, intervals
 from nearfeed_embedder.evaluation.files import read_files
 from nearfeed_embedder.evaluation.lists import read_lists
-from nearfeed_embedder.evaluation.models import BASELINES, Baseline, inputs_of
 from nearfeed_embedder.evaluation.ranked import by_neighbours
-from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, Ranking, rank, ranked_of
+from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, K, Ranking, rank, ranked_of
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
 from nearfeed_embedder.graph.features import vocabulary_of
@@ -51,23 +55,23 @@ from nearfeed_embedder.training import inputs_of as inputs_of_dataset
 
 RESULTS = Path(__file__).parent / "results" / "blending.csv"
 BLEND = "blend"
-WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
-KS = (5.0, 10.0, 20.0, 40.0, 60.0, 100.0)
-ROUNDS = 3
-# Where it is a baseline of this version: how it does beside the others.
-OPTIONAL = ("random-walk",)
+SHARES = 6
+KS = (10.0, 30.0, 60.0, 120.0)
+BAGS = 200
+MOST_READERS = 1_500
+LEAST_WEIGHT = 0.05
 Weights = dict[str, float]
+Scorers = Mapping[str, Scorer]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Data:
-    """What weights are chosen on, and what the blend is scored on, with the sources' scorers for each."""
+    """What weights are chosen on, and what the blend is scored on, each with the sources' scorers."""
 
     name: str
-    valid: Split
-    test: Split
-    on_valid: Mapping[str, Scorer]
-    on_test: Mapping[str, Scorer]
+    valid: Sequence[tuple[Split, Scorers]]
+    test: tuple[Split, Scorers]
 
 
 def main() -> None:
@@ -82,7 +86,7 @@ def main() -> None:
     by_time.set_defaults(data=of_films)
     given = parser.parse_args()
     data: Data = given.data(given)
-    weights, k = chosen(data)
+    weights, k = chosen(data.valid)
     rows = []
     for row in scored(data, weights, k):
         sys.stdout.write(f"{row}\n")
@@ -96,17 +100,15 @@ def of_lists(given: argparse.Namespace) -> Data:
     valid, test = lists.split("valid"), lists.split("test")
     inputs = inputs_of_lists(valid, given)
     choice, parts = finish(choose(inputs, inputs.dataset.readings, valid))
-    return Data(
-        "ML-1M m1",
-        valid,
-        test,
-        sources(inputs, parts, choice.scale, valid, als_ridge=100.0, ease_ridge=700.0),
-        sources(inputs, parts, choice.scale, test, als_ridge=100.0, ease_ridge=700.0),
-    )
+
+    def with_sources(split: Split) -> tuple[Split, Scorers]:
+        return split, sources(inputs, parts, choice.scale, split, ease_ridge=700.0)
+
+    return Data("ML-1M m1", [with_sources(valid)], with_sources(test))
 
 
 def of_films(given: argparse.Namespace) -> Data:
-    """Two cuts: what was read before the first one learns for valid, before the second one for test."""
+    """Models for the test and its valid part have learned from what was read before the cut."""
     settings = EmbedderSettings()
     dataset = read_files(given.interactions, given.items, settings.weight_rule)
     _, vectors = finish(text_vectors(settings, dataset, device_of(settings.device)))
@@ -114,17 +116,29 @@ def of_films(given: argparse.Namespace) -> Data:
     cut = inputs.split(dataset.readings)
     past = dataset.readings.take(cut.train)
     earlier = inputs.split(past)
-    valid = split_dataset(replace(dataset, readings=past), earlier)
-    choice, before = finish(choose(inputs, past.take(earlier.train), valid))
+    before_cut = split_dataset(replace(dataset, readings=past), earlier)
+    choice, before = finish(choose(inputs, past.take(earlier.train), before_cut))
     parts = trained_on(inputs, past, choice.epochs, choice.ridge)
-    test = split_dataset(dataset, cut)
+    after_cut, test = split_dataset(dataset, halved(cut)), split_dataset(dataset, cut)
     return Data(
         "films by time",
-        valid,
-        test,
-        sources(inputs, before, choice.scale, valid),
-        sources(inputs, parts, choice.scale, test),
+        [
+            (before_cut, sources(inputs, before, choice.scale, before_cut)),
+            (after_cut, sources(inputs, parts, choice.scale, after_cut)),
+        ],
+        (test, sources(inputs, parts, choice.scale, test)),
     )
+
+
+def halved(by_time: TimeSplit) -> TimeSplit:
+    """Of what describes readers, the second half of what they read after the cut is to be found."""
+
+    def case_of(case: HeldOut) -> HeldOut:
+        later = int((~by_time.train[case.past]).sum())
+        held = (later + 1) // 2
+        return HeldOut(case.reader, case.past[:-held], case.past[-held:])
+
+    return replace(by_time, held_out=[case_of(case) for case in by_time.held_out])
 
 
 def trained_on(inputs: Inputs, readings: Readings, epochs: int, ridge: float) -> Parts:
@@ -132,54 +146,65 @@ def trained_on(inputs: Inputs, readings: Readings, epochs: int, ridge: float) ->
 
 
 def sources(
-    inputs: Inputs,
-    parts: Parts,
-    scale: float,
-    split: Split,
-    *,
-    als_ridge: float = 100.0,
-    ease_ridge: float = 500.0,
+    inputs: Inputs, parts: Parts, scale: float, split: Split, *, ease_ridge: float = 500.0
 ) -> dict[str, Scorer]:
     """As runs of their trainers are served."""
-    model = finish(fit_als(split.train, factors=128, alpha=10.0, ridge=als_ridge, iterations=15, seed=0))
-    space = whitened(model.item_factors, ridge=als_ridge, alpha=10.0)
+    model = finish(fit_als(split.train, factors=128, alpha=10.0, ridge=100.0, iterations=15, seed=0))
+    space = whitened(model.item_factors, ridge=100.0, alpha=10.0)
     there = split.readers_of > 0
-    own = {
+    return {
         MODEL: scorers_of(parts, inputs.blocks(scale), split)[MODEL],
         "als": by_vectors_of_some(space.vectors, space.vectors, space.blocks, split.history, there),
         "item-knn": by_neighbours(knn_lists(split.train), split.history),
         "ease": by_neighbours(ease_lists(split.train, ridge=ease_ridge), split.history),
-        "popularity": popularity(split.train),
+        "popularity": popular(split),
+        "random-walk": random_walk(split.train, split.history),
     }
-    more = {name: Baseline(name, BASELINES[name], {}) for name in OPTIONAL if name in BASELINES}
-    return own | {name: baseline.scorer(inputs_of(split, None)) for name, baseline in more.items()}
 
 
-def chosen(data: Data) -> tuple[Weights, float]:
-    """Weights and k by coordinate ascent in the mean of recall@20 and NDCG@20 on valid.
+def popular(split: Split) -> Scorer:
+    """Of the last 30 days, or of all time where no times are known."""
+    if split.times is None or split.cut is None:
+        return popularity(split.train)
+    return recent_popularity(split.train, split.times, split.cut)
 
-    From equal weights, source by source, until nothing is gained or three rounds are over. The best k is
-    found anew in each round.
+
+def chosen(valid: Sequence[tuple[Split, Scorers]]) -> tuple[Weights, float]:
+    """Weights and k by the mean of recall@20 and NDCG@20, of all that give each source sixths of the whole.
+
+    The mean of those that are best for 200 bootstrap samples of readers (bagging; Breiman, 1996), for
+    the best of few readers is the best by chance.
     """
-    readers = data.valid.readers
-    ranks = {name: ranks_of(scorer, data.valid, readers) for name, scorer in data.on_valid.items()}
-    targets = data.valid.targets[readers].toarray() > 0
-    weights, k = dict.fromkeys(ranks, 1.0), 60.0
-    best = quality(ranks, weights, k, targets)
-    for _ in range(ROUNDS):
-        before = best
-        for name in ranks:
-            for weight in WEIGHTS:
-                tried = {**weights, name: weight}
-                if any(tried.values()) and (found := quality(ranks, tried, k, targets)) > best:
-                    best, weights = found, tried
-        for tried_k in KS:
-            if (found := quality(ranks, weights, tried_k, targets)) > best:
-                best, k = found, tried_k
-        sys.stdout.write(f"valid: {best:.5f} with {told(weights, k)}\n")
-        if best == before:
-            break
-    return {name: weight for name, weight in weights.items() if weight}, k
+    names = list(valid[0][1])
+    tried = [(dict(zip(names, shares, strict=True)), k) for k in KS for shares in shares_of(len(names))]
+    values = np.concatenate([values_of(split, scorers, tried) for split, scorers in valid])
+    rng = np.random.default_rng(0)
+    bags = (values[rng.integers(0, len(values), len(values))] for _ in range(BAGS))
+    best = [tried[int(bag.mean(axis=0).argmax())] for bag in bags]
+    means = {name: float(np.mean([weights[name] for weights, _ in best])) for name in names}
+    k = round(float(np.exp(np.mean([np.log(k) for _, k in best]))))
+    weights = {name: round(weight, 2) for name, weight in means.items() if weight >= LEAST_WEIGHT}
+    sys.stdout.write(f"chosen on {len(values)} readers: {told(weights, k)}\n")
+    return weights, k
+
+
+def shares_of(sources: int) -> Iterator[tuple[float, ...]]:
+    """All ways to share the whole among sources in sixths."""
+    for cuts in combinations(range(SHARES + sources - 1), sources - 1):
+        ends = (-1, *cuts, SHARES + sources - 1)
+        yield tuple((end - start - 1) / SHARES for start, end in pairwise(ends))
+
+
+def values_of(split: Split, scorers: Scorers, tried: Sequence[tuple[Weights, float]]) -> Values:
+    """(readers, tried) of up to 1,500 readers."""
+    readers = np.random.default_rng(0).permutation(split.readers)[:MOST_READERS]
+    ranks = {name: ranks_of(scorer, split, readers) for name, scorer in scorers.items()}
+    targets = split.targets[readers].toarray() > 0
+    columns = []
+    for k, group in groupby(tried, key=itemgetter(1)):
+        parts = {name: 1 / (np.float32(k) + own) for name, own in ranks.items()}
+        columns += [quality(parts, weights, targets) for weights, _ in group]
+    return np.stack(columns, axis=1)
 
 
 def ranks_of(scorer: Scorer, split: Split, readers: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -193,23 +218,19 @@ def ranks_of(scorer: Scorer, split: Split, readers: NDArray[np.intp]) -> NDArray
     return ranks
 
 
-def quality(
-    ranks: Mapping[str, NDArray[np.float32]], weights: Weights, k: float, targets: NDArray[np.bool_]
-) -> float:
-    """The same sums as `nearfeed_core.fusion`, over all readers at once."""
-    scores = sum(
-        np.float32(weights[name]) / (np.float32(k) + own) for name, own in ranks.items() if weights[name]
-    )
-    ranked = metrics.top_k(np.asarray(scores, np.float32), 20)
+def quality(parts: Mapping[str, NDArray[np.float32]], weights: Weights, targets: NDArray[np.bool_]) -> Values:
+    """Of each reader, by the same sums as `nearfeed_core.fusion`, over all readers at once."""
+    scores = sum(np.float32(weights[name]) * own for name, own in parts.items() if weights[name])
+    ranked = metrics.top_k(np.asarray(scores, np.float32), K)
     hits, relevant = metrics.hits_of(ranked, targets), targets.sum(axis=1)
-    return float((metrics.recall(hits, relevant, 20).mean() + metrics.ndcg(hits, relevant, 20).mean()) / 2)
+    return np.asarray((metrics.recall(hits, relevant, K) + metrics.ndcg(hits, relevant, K)) / 2)
 
 
 def scored(data: Data, weights: Weights, k: float) -> Iterator[dict[str, str | int]]:
     """Means on test with intervals, and paired gains of the blend over each source."""
-    members = {name: data.on_test[name] for name in weights}
-    blend = rank(by_fusion(members, weights, data.test, k), data.test)
-    rankings = {BLEND: blend, **{name: rank(scorer, data.test) for name, scorer in data.on_test.items()}}
+    split, scorers = data.test
+    blend = rank(by_fusion({name: scorers[name] for name in weights}, weights, split, k), split)
+    rankings = {BLEND: blend, **{name: rank(scorer, split) for name, scorer in scorers.items()}}
     for name, ranking in rankings.items():
         yield {"data": data.name, "model": name, **figures(ranking, blend), "blend": told(weights, k)}
 

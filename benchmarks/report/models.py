@@ -22,7 +22,8 @@ _BLENDING = """\
 |---|---|---|---|---|
 {rows}
 
-{readers} readers; `{blend}`, chosen before the test.
+{readers} readers, 95 % bootstrap intervals over readers, gains paired. The blend is
+`{blend}`.
 """
 _ABLATION = """\
 | | recall@20 | NDCG@20 |
