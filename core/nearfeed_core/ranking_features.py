@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
+from nearfeed_core.readings import HOUR_MICROS
 
 Served = tuple[ReaderInputs, Sequence[PostInputs]]
 
-HOUR_MICROS = 3_600_000_000
 RANK_OFFSET = 60.0
 UNKNOWN = 0
 CATEGORIES = ("community", "author", "tag", "reader_community")

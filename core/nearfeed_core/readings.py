@@ -14,7 +14,8 @@ from nearfeed_contracts.events import Kind
 EXCLUDING: Final[tuple[Kind, ...]] = ("hide", "report")
 UNDOES: Final[Mapping[Kind, Kind]] = {"unlike": "like", "unsave": "save"}
 LOWEST_GOOD_RATING = 3.0
-DAY_MICROS = 86_400_000_000
+HOUR_MICROS = 3_600_000_000
+DAY_MICROS = 24 * HOUR_MICROS
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from sqlalchemy import Connection, Engine, func, select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import items, served_items
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import NewcomersSource
 from nearfeed_recommender.popularity import CountedPost, first_allowed
 from nearfeed_recommender.posts import Audience
 from nearfeed_runtime.sql import reading
 
 _KEPT = 5_000
-_HOUR_MICROS = 3_600_000_000
 
 
 class Newcomers:
@@ -34,7 +34,7 @@ class Newcomers:
 
     def _count(self, hours: float, posts: int) -> list[CountedPost]:
         with reading(self._engine) as connection:
-            counted = _first_posts(connection, now_micros() - int(hours * _HOUR_MICROS), posts)
+            counted = _first_posts(connection, now_micros() - int(hours * HOUR_MICROS), posts)
         self._counted[hours, posts] = counted
         return counted
 

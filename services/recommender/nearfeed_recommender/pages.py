@@ -142,5 +142,5 @@ def _filled(
 
 def _note(serving: Serving, request: Request, page: str, answer: PageAnswer, plans: Sequence[_Plan]) -> None:
     for plan, section in zip(plans, answer.sections, strict=True):
-        told = Answer(answer.request_id, page, section.name, section.provider, answer.config_version, 0)
-        note_served(serving, request, told, section.items, plan.ranked.inputs if plan.ranked else None)
+        noted = Answer(answer.request_id, page, section.name, section.provider, answer.config_version, 0)
+        note_served(serving, request, noted, section.items, plan.ranked.inputs if plan.ranked else None)

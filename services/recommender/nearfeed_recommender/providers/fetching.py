@@ -16,6 +16,7 @@ from nearfeed_recommender.config.schema import Provider, Source
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.providers.sources import fetch
+from nearfeed_recommender.telling import told
 
 logger = structlog.get_logger(__name__)
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -69,7 +70,7 @@ class Fetches:
             try:
                 hits[source_name] = self._answer(source, provider)[: source.limit]
             except Exception as error:
-                failures[source_name] = _told(error, source)
+                failures[source_name] = told(error, f"the source {source.type} has failed")
                 reason = "late" if isinstance(error, LateSourceError) else "failed"
                 SOURCE_FAILURES.labels(name, source_name, reason).inc()
                 logger.warning(
@@ -104,8 +105,3 @@ def _key(source: Source, provider: Provider) -> object:
 def _timed(serving: Serving, request: Request, source: Source, audience: object) -> list[Hit]:
     with SOURCE_SECONDS.labels(source.type).time():
         return fetch(serving, request, source, audience)  # type: ignore[arg-type]
-
-
-def _told(error: Exception, source: Source) -> str:
-    """What a client may know: the text of an error that was meant for people, else its kind alone."""
-    return str(error) if isinstance(error, NearfeedError) else f"the source {source.type} has failed"

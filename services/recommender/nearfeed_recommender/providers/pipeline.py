@@ -20,6 +20,7 @@ from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.providers.slate import NEW, apply_rules
 from nearfeed_recommender.reasons import kind_of
+from nearfeed_recommender.telling import told
 
 logger = structlog.get_logger(__name__)
 STEP_SECONDS = Histogram(
@@ -116,4 +117,4 @@ def _marking(failures: dict[str, str], step: str) -> Iterator[None]:
     except Exception as error:
         expected = isinstance(error, NearfeedError)
         logger.warning("step failed", step=step, error=str(error), exc_info=not expected)
-        failures[step] = str(error) if expected else f"the step {step} has failed"
+        failures[step] = told(error, f"the step {step} has failed")

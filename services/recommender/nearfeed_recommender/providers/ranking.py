@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking, Ranking
 from nearfeed_recommender.models.rankers import Ranker
 from nearfeed_recommender.providers.candidates import Candidate, Facts, marked_by_score, source_step
@@ -16,7 +17,6 @@ from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 
 STEP = "rank"
-_HOUR_MICROS = 3_600_000_000
 Values = NDArray[np.float64]
 
 
@@ -85,7 +85,7 @@ def _formula_values(
     """
     communities = reader_inputs(serving, request).communities
     posts = [facts[candidate.item_id] for candidate in candidates]
-    age = np.array([max(0, request.now - post.published_at) for post in posts], np.float64) / _HOUR_MICROS
+    age = np.array([max(0, request.now - post.published_at) for post in posts], np.float64) / HOUR_MICROS
     readers = [serving.popularity.readers_of(candidate.item_id) for candidate in candidates]
     by_source = {
         variable: np.array([_score_of(candidate, source) for candidate in candidates], np.float64)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import (
     AtMost,
     Diversity,
@@ -23,7 +24,6 @@ from nearfeed_recommender.providers.places import Exposure, NewPlaces, Placed, f
 from nearfeed_recommender.providers.windows import Limit
 
 NEW = "new"
-_HOUR_MICROS = 3_600_000_000
 _Step = Callable[[Any, Sequence[Candidate], Mapping[str, Vector]], list[Candidate]]
 _BY_VECTORS: Mapping[type[NearDuplicates] | type[Diversity], _Step] = {
     NearDuplicates: without_near_duplicates,
@@ -73,7 +73,7 @@ def _limit(rule: AtMost, posts: Sequence[Facts]) -> Limit:
 
 
 def _new_places(rule: NewShare, posts: Sequence[Facts], now: int) -> NewPlaces:
-    since = now - rule.hours * _HOUR_MICROS
+    since = now - rule.hours * HOUR_MICROS
     return NewPlaces(rule.share, [post.published_at >= since for post in posts])
 
 

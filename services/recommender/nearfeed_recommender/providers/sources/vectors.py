@@ -7,14 +7,13 @@ from sqlalchemy import Connection
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.vector_store import Filter, Hit
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
 from nearfeed_recommender.posts import Audience, has_posts_since
 from nearfeed_recommender.providers.request import Request, profile_of
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.user_vectors import live_spaces, stored_vector
 from nearfeed_runtime.sql import reading
-
-_HOUR_MICROS = 3_600_000_000
 
 
 class NoSpaceError(ConflictError):
@@ -29,7 +28,7 @@ def from_vectors(serving: Serving, request: Request, source: VectorsSource, audi
     where = audience.filter()
     with reading(serving.engine) as connection:
         if source.hours is not None:
-            where = _younger_than(where, request.now - int(source.hours * _HOUR_MICROS))
+            where = _younger_than(where, request.now - int(source.hours * HOUR_MICROS))
             if not has_posts_since(connection, audience, where.published_after or 0):
                 return []
         pooled = _reader_vector(serving, connection, request, space)
