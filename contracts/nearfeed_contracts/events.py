@@ -32,6 +32,7 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Control = Literal["block", "mute", "follow", "less"]
+ServedState = Literal["whole", "degraded", "failed"]
 
 VectorArray = NDArray[np.float32]
 
@@ -146,6 +147,24 @@ class Interaction(Event):
         return value
 
 
+class Impression(Event):
+    """A post of an answer was seen on the reader's screen. It makes no reading: the ledger keeps it."""
+
+    type: Literal["impression"] = "impression"
+    user_id: Id
+    item_id: Id
+    request_id: Id
+    occurred_at: UtcTime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class ReaderReset(Event):
+    """A reader's wish to begin anew: what they did up to `reset_at` counts no more."""
+
+    type: Literal["reader_reset"] = "reader_reset"
+    user_id: Id
+    reset_at: UtcTime
+
+
 class UserErased(Event):
     """A reader's wish to be forgotten: all events of theirs up to `erased_at` are void."""
 
@@ -194,7 +213,9 @@ class ServedItem(BaseModel):
 class Served(Event):
     """One section of an answer, as it went out. `page` is None for the feed by itself.
 
-    `reader` is the JSON form of `nearfeed_core.ranking_inputs.ReaderInputs`.
+    `reader` is the JSON form of `nearfeed_core.ranking_inputs.ReaderInputs`. Where an experiment chose the
+    provider, `arm` is its arm and `propensity` the chance with which this arm was to be taken; `unit_id` is
+    what it is assigned by. `state` tells whether the section was whole, did without a source, or failed.
     """
 
     type: Literal["served"] = "served"
@@ -207,6 +228,12 @@ class Served(Event):
     config_version: Annotated[int, Field(ge=0)]
     space: Id | None = None
     reader: dict[str, Any] = {}
+    experiment: Id | None = None
+    arm: Id | None = None
+    propensity: Annotated[float, Field(gt=0, le=1)] | None = None
+    unit_id: Id | None = None
+    state: ServedState = "whole"
+    took_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     items: tuple[ServedItem, ...]
 
 
@@ -215,6 +242,8 @@ AnyEvent = Annotated[
     | ItemDeleted
     | ItemVector
     | Interaction
+    | Impression
+    | ReaderReset
     | UserErased
     | MembershipChanged
     | ReaderControlChanged

@@ -37,6 +37,7 @@ _LABEL = String(MAX_LABEL).with_variant(
 )
 _TEXT = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")
+_DOUBLE = Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql")
 _AUTO = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 _TITLE = String(MAX_TITLE).with_variant(
     mysql.VARCHAR(MAX_TITLE, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
@@ -114,7 +115,7 @@ interactions = Table(
     Column("user_id", _ID, primary_key=True),
     Column("item_id", _ID, primary_key=True),
     *(Column(f"{kind}_at", BigInteger) for kind in KINDS),
-    Column("rating_value", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql")),
+    Column("rating_value", _DOUBLE),
     Column("newest_at", BigInteger),  # newest counting time; NULL: the row does not count
     Index("interactions_by_reader", "user_id", "newest_at"),
     Index("interactions_by_item", "item_id"),
@@ -209,7 +210,7 @@ positions = Table(
 feed_pages = Table(
     "feed_pages",
     metadata,
-    Column("request_id", String(64), primary_key=True),
+    Column("request_id", _ID, primary_key=True),
     Column("user_id", _ID, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("page", _TEXT, nullable=False),  # JSON
@@ -250,8 +251,15 @@ served_requests = Table(
     Column("config_version", BigInteger, nullable=False),
     Column("space", _ID),
     Column("reader", _TEXT, nullable=False),  # JSON of nearfeed_core.ranking_inputs.ReaderInputs
+    Column("experiment", _ID),
+    Column("arm", _ID),
+    Column("propensity", _DOUBLE),
+    Column("unit_id", _ID),
+    Column("state", String(16), nullable=False, server_default="whole"),  # whole, degraded, failed
+    Column("took_ms", _DOUBLE),
     Index("served_requests_by_reader", "user_id", "served_at"),
     Index("served_requests_by_time", "served_at"),
+    Index("served_requests_by_experiment", "experiment", "served_at"),
 )
 
 # Written by the consumer: the posts of such a section.
@@ -263,9 +271,98 @@ served_items = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("item_id", _ID, nullable=False),
     Column("source", _ID, nullable=False),
-    Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
+    Column("score", _DOUBLE, nullable=False),
     Column("inputs", _TEXT, nullable=False),  # JSON of nearfeed_core.ranking_inputs.PostInputs
     Index("served_items_by_item", "item_id"),
+)
+
+# Written by the consumer: what came of served posts, one row per action or impression.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("item_id", _ID, primary_key=True),
+    Column("kind", String(16), primary_key=True),  # impression, or a kind of interaction
+    Column("occurred_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("value", _DOUBLE),
+    Column("request_id", _ID),  # the answer that it came of; NULL: of none that is known
+    Column("attribution", String(16), nullable=False),  # told, window, none, forged
+    Column("impression_at", BigInteger),  # of the impression that an action was attributed to
+    Column("experiment", _ID),
+    Column("arm", _ID),
+    Index("outcomes_by_request", "request_id", "item_id"),
+    Index("outcomes_by_experiment", "experiment", "occurred_at"),
+    Index("outcomes_by_time", "occurred_at"),
+)
+
+# Written by the API: experiments as they stand; `revision` counts the changes of all of them.
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("name", _ID, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),  # what request ids carry
+    Column("revision", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),  # draft, running, stopped
+    Column("document", _TEXT, nullable=False),  # JSON: what was asked for
+    Column("traffic", _TEXT, nullable=False),  # JSON: the buckets of its layer that it has, its arms' shares
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("stopped_at", BigInteger),
+    Column("stop_reason", _TEXT),
+    Index("experiments_by_revision", "revision"),
+)
+
+# Written by the consumer: results as they were at a time, without any reader's id.
+experiment_results = Table(
+    "experiment_results",
+    metadata,
+    Column("experiment", _ID, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("document", _TEXT, nullable=False),  # JSON
+)
+
+# Written by the API: what a reader is assigned to experiments by, where that is not their id.
+reader_units = Table(
+    "reader_units",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("unit_id", _ID, nullable=False),
+    Column("merged_at", BigInteger, nullable=False),
+)
+
+# Written by the consumer: readers who began anew; what they did until then is void.
+reader_resets = Table(
+    "reader_resets",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("reset_at", BigInteger, nullable=False),
+)
+
+# Written by the API: keys of the API, by a hash of each.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("name", _ID, nullable=False),
+    Column("key_hash", String(64), nullable=False),
+    Column("scopes", _TEXT, nullable=False),  # JSON list
+    Column("per_minute", Integer),  # calls; NULL: as the settings say
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+# Written by the API in the transaction of each change by an operator.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _AUTO, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", _ID, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", _TEXT, nullable=False),
+    Column("detail", _TEXT, nullable=False),  # JSON object
+    Index("audit_by_time", "at"),
 )
 
 # Written by the bulk load: whatever an app knows beside posts and readers, by kind.
@@ -284,7 +381,7 @@ edges = Table(
     Column("label", _LABEL, primary_key=True),
     Column("from_id", _ID, primary_key=True),
     Column("to_id", _ID, primary_key=True),
-    Column("score", Float(53).with_variant(mysql.DOUBLE(asdecimal=False), "mysql"), nullable=False),
+    Column("score", _DOUBLE, nullable=False),
     Column("properties", _TEXT),  # JSON object
     Index("edges_by_score", "label", "from_id", "score"),
     sqlite_with_rowid=False,  # one tree less to write

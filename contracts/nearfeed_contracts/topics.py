@@ -6,12 +6,14 @@ from datetime import timedelta
 from nearfeed_contracts.event_log import Record
 from nearfeed_contracts.events import (
     Event,
+    Impression,
     Interaction,
     Item,
     ItemDeleted,
     ItemVector,
     MembershipChanged,
     ReaderControlChanged,
+    ReaderReset,
     Served,
     UserErased,
     encode,
@@ -49,13 +51,13 @@ def record_of(event: Event) -> Record:
         case ItemVector():
             key = f"{event.space}/{event.item_id}"
             return Record(ITEM_VECTORS.name, key, encode(event), partition_key=event.item_id)
-        case Interaction() | UserErased():
+        case Interaction() | UserErased() | ReaderReset():
             return Record(INTERACTIONS.name, event.user_id, encode(event))
         case MembershipChanged():
             return Record(MEMBERSHIPS.name, event.user_id, encode(event))
         case ReaderControlChanged():
             return Record(READER_CONTROLS.name, event.user_id, encode(event))
-        case Served():
+        case Served() | Impression():
             return Record(SERVED.name, event.user_id, encode(event))
         case _:
             raise TypeError(f"no topic carries {type(event).__name__}")
