@@ -3,6 +3,8 @@
 On MySQL each statement is committed by itself, so every one may find its work done.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql, sqlite
@@ -146,6 +148,6 @@ def create_index(name: str, table: str, columns: list[str]) -> None:
         op.create_index(name, table, columns)
 
 
-def add_column(table: str, column: sa.Column[object]) -> None:
+def add_column(table: str, column: sa.Column[Any]) -> None:
     if column.name not in {each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)}:
         op.add_column(table, column)
