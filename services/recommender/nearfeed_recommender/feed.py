@@ -20,10 +20,10 @@ from nearfeed_recommender.rankings import (
     entries_of,
     keep_ranking,
     kept_ranking,
-    new_request_id,
     read_cursor,
     sign_cursor,
 )
+from nearfeed_recommender.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.serving_notes import Answer, note_served
 from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
 from nearfeed_runtime.sql import committed, reading
@@ -64,7 +64,7 @@ def first_page(
         request = open_request(serving, connection, audience, active_space_of(connection))
         ranked = rank_by(serving, request, now.config, now.config.feed, Fetches(serving, request))
         ranking = Ranking(
-            request_id=new_request_id(),
+            request_id=sign_request_id(serving.secret, user_id, request.now, now.version, (), new_nonce()),
             user_id=user_id,
             space=request.space,
             provider=ranked.provider,

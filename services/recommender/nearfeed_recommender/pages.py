@@ -15,7 +15,8 @@ from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.pipeline import Ranked, rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.rankings import Entry, entries_of, new_request_id
+from nearfeed_recommender.rankings import Entry, entries_of
+from nearfeed_recommender.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.serving_notes import Answer, note_served
 from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
 from nearfeed_runtime.sql import reading
@@ -76,7 +77,8 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
         plans = _rank(serving, request, now, page, explain)
         shown = _show(connection, request, plans)
         posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
-    answer = PageAnswer(new_request_id(), request.space, now.version, _filled(plans, shown, posts))
+    request_id = sign_request_id(serving.secret, user_id, request.now, now.version, (), new_nonce())
+    answer = PageAnswer(request_id, request.space, now.version, _filled(plans, shown, posts))
     _note(serving, request, name, answer, plans)
     return answer
 

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -68,10 +67,6 @@ def entries_of(ranked: Ranked, *, explain: bool) -> tuple[Entry, ...]:
         )
         for candidate in ranked.candidates
     )
-
-
-def new_request_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> None:
