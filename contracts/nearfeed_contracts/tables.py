@@ -254,12 +254,13 @@ served_requests = Table(
     Column("experiment", _ID),
     Column("arm", _ID),
     Column("propensity", _DOUBLE),
-    Column("unit_id", _ID),
+    Column("unit_id", _ID),  # NULL: the reader's id
     Column("state", String(16), nullable=False, server_default="whole"),  # whole, degraded, failed
     Column("took_ms", _DOUBLE),
     Index("served_requests_by_reader", "user_id", "served_at"),
     Index("served_requests_by_time", "served_at"),
     Index("served_requests_by_experiment", "experiment", "served_at"),
+    Index("served_requests_by_unit", "unit_id"),
 )
 
 # Written by the consumer: the posts of such a section.
@@ -295,7 +296,7 @@ outcomes = Table(
     Index("outcomes_by_time", "occurred_at"),
 )
 
-# Written by the API: experiments as they stand; `revision` counts the changes of all of them.
+# Written by the API, and by the consumer for what acts by itself: experiments as they stand; `revision` counts the changes of all of them.
 experiments = Table(
     "experiments",
     metadata,
@@ -309,7 +310,7 @@ experiments = Table(
     Column("started_at", BigInteger),
     Column("stopped_at", BigInteger),
     Column("stop_reason", _TEXT),
-    Index("experiments_by_revision", "revision"),
+    Index("experiments_by_revision", "revision", unique=True),
 )
 
 # Written by the consumer: results as they were at a time, without any reader's id.
@@ -328,6 +329,8 @@ reader_units = Table(
     Column("user_id", _ID, primary_key=True),
     Column("unit_id", _ID, nullable=False),
     Column("merged_at", BigInteger, nullable=False),
+    Column("first_served_at", BigInteger),  # NULL: not as far as the ledger went
+    Index("reader_units_by_unit", "unit_id"),
 )
 
 # Written by the consumer: readers who began anew; what they did until then is void.

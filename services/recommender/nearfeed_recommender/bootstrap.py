@@ -25,6 +25,9 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.experiments.live import LiveExperiments
+from nearfeed_recommender.experiments.operations import experiment_operations
+from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
@@ -45,6 +48,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
+_EXPERIMENTS_SECONDS = 0.5
 _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
@@ -112,7 +116,9 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield config_operations(_config_store(settings, engine))
+        configuration = _config_store(settings, engine)
+        trials = _experiment_store(configuration)
+        yield config_operations(configuration) | experiment_operations(trials)
     finally:
         engine.dispose()
 
@@ -122,6 +128,13 @@ def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
     live = LiveConfig(engine, default_config())
     live.refresh()
     return ConfigStore(engine, settings.runs_url, live)
+
+
+def _experiment_store(configuration: ConfigStore) -> ExperimentStore:
+    """The experiments, as they are now."""
+    live = LiveExperiments(configuration.engine)
+    live.refresh()
+    return ExperimentStore(configuration.engine, live, configuration)
 
 
 def _open_store(url: str) -> VectorStore:
@@ -135,7 +148,8 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
-    serving = _serving(settings, engine, log, store, secret, pooling, configuration.live)
+    trials = _experiment_store(configuration)
+    serving = _serving(settings, engine, log, store, secret, pooling, trials)
     relay = Relay(engine, log)
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
@@ -155,13 +169,16 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
 
     return Recommender(
         app=create_app(
-            ApiContext(settings, engine, log, store, serving, relay, configuration, graph_sources(serving))
+            ApiContext(
+                settings, engine, log, store, serving, relay, configuration, trials, graph_sources(serving)
+            )
         ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("ledger-notes", serving.ledger.run),
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
+            Loop("experiments", every(_EXPERIMENTS_SECONDS, serving.experiments.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
             Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
@@ -173,7 +190,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(configuration),
+        operations=config_operations(configuration) | experiment_operations(trials),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
@@ -186,14 +203,16 @@ def _serving(
     store: VectorStore,
     secret: bytes,
     pooling: Pooling,
-    config: LiveConfig,
+    trials: ExperimentStore,
 ) -> Serving:
+    config = trials.configuration.live
     search_seconds = _search_seconds(settings)
     return Serving(
         engine=engine,
         store=store,
         breaker=StoreBreaker(search_seconds),
         config=config,
+        experiments=trials.live,
         models=Registry(engine, settings.runs_url, config),
         popularity=Popularity(engine),
         newcomers=Newcomers(engine),

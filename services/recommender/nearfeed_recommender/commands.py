@@ -16,6 +16,7 @@ from nearfeed_recommender.bootstrap import (
     operations_alone,
 )
 from nearfeed_recommender.config import commands as configuring
+from nearfeed_recommender.experiments import commands as experimenting
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
@@ -65,3 +66,4 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
 
 
 app.add_typer(configuring.make_app(_run), name="config")
+app.add_typer(experimenting.make_app(_run), name="experiments")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
+from nearfeed_recommender.experiments.choosing import arms_of, choose, provider_of
+from nearfeed_recommender.experiments.schema import FEED_PLACE
 from nearfeed_recommender.posts import audience_of
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.inputs import Inputs
@@ -62,9 +64,15 @@ def first_page(
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, wanted, published_after)
         request = open_request(serving, connection, audience, active_space_of(connection))
-        ranked = rank_by(serving, request, now.config, now.config.feed, Fetches(serving, request))
+        nonce = new_nonce()
+        chosen = choose(serving, connection, now.config, request, nonce, [FEED_PLACE])
+        assignment = chosen.get(FEED_PLACE)
+        provider = provider_of(assignment, now.config.feed)
+        ranked = rank_by(serving, request, now.config, provider, Fetches(serving, request))
         ranking = Ranking(
-            request_id=sign_request_id(serving.secret, user_id, request.now, now.version, (), new_nonce()),
+            request_id=sign_request_id(
+                serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce
+            ),
             user_id=user_id,
             space=request.space,
             provider=ranked.provider,
@@ -74,6 +82,7 @@ def first_page(
             communities=tuple(sorted(wanted)),
             published_after=published_after,
             entries=entries_of(ranked, explain=explain),
+            assignment=assignment,
         )
         page = _show(serving, connection, request, ranking, ranked.inputs, 0, limit)
     if page.next_cursor:

@@ -10,6 +10,9 @@ from sqlalchemy import Connection
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
+from nearfeed_recommender.experiments.assigning import Assignment
+from nearfeed_recommender.experiments.choosing import arms_of, choose, provider_of
+from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.posts import Post, audience_of, posts_by_id
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.pipeline import Ranked, rank_by
@@ -74,10 +77,13 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, frozenset(), None)
         request = open_request(serving, connection, audience, active_space_of(connection))
-        plans = _rank(serving, request, now, page, explain)
+        nonce = new_nonce()
+        places = [Place(name, section.name) for section in page.sections]
+        chosen = choose(serving, connection, now.config, request, nonce, places)
+        plans = _rank(serving, request, now, _with_arms(name, page, chosen), explain)
         shown = _show(connection, request, plans)
         posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
-    request_id = sign_request_id(serving.secret, user_id, request.now, now.version, (), new_nonce())
+    request_id = sign_request_id(serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce)
     answer = PageAnswer(request_id, request.space, now.version, _filled(plans, shown, posts))
     _note(serving, request, name, answer, plans)
     return answer
@@ -88,6 +94,19 @@ def _page_of(now: Snapshot, name: str) -> Page:
         known = ", ".join(sorted(now.config.pages)) or "none"
         raise UnknownPageError(f"There is no page {name!r}; pages: {known}.")
     return now.config.pages[name]
+
+
+def _with_arms(name: str, page: Page, chosen: Mapping[Place, Assignment]) -> Page:
+    """The page with the providers that experiments have chosen."""
+    if not chosen:
+        return page
+    sections = (
+        section.model_copy(
+            update={"provider": provider_of(chosen.get(Place(name, section.name)), section.provider)}
+        )
+        for section in page.sections
+    )
+    return page.model_copy(update={"sections": tuple(sections)})
 
 
 def _rank(serving: Serving, request: Request, now: Snapshot, page: Page, explain: bool) -> list[_Plan]:

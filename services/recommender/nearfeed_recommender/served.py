@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import orjson
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, select, update
 
 from nearfeed_contracts.events import Event, Served
 from nearfeed_contracts.fields import now_micros, to_micros
@@ -52,6 +52,8 @@ def forget_served(transaction: Connection, user_id: str) -> None:
     """Removes what a reader was served."""
     own = select(served_requests.c.request_id).where(served_requests.c.user_id == user_id)
     _remove(transaction, sorted(set(transaction.scalars(own))))
+    by_unit = update(served_requests).where(served_requests.c.unit_id == user_id)
+    transaction.execute(by_unit.values(unit_id=None))
 
 
 def _remove(transaction: Connection, request_ids: Sequence[str]) -> None:

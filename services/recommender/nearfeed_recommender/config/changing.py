@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -20,6 +21,7 @@ from nearfeed_recommender.config.versions import (
     version_of,
 )
 from nearfeed_recommender.config.world import World
+from nearfeed_recommender.experiments.references import running_faults
 from nearfeed_runtime.sql import reading
 
 _ATTEMPTS = 5
@@ -35,7 +37,8 @@ class ConfigStore:
 
     def check(self, document: Document) -> Config:
         """The configuration of a document that may hold here. Raises ConfigError with all its faults."""
-        return check_document(document, World(self.engine, self.runs_url).faults)
+        needed = partial(running_faults, self.engine)
+        return check_document(document, World(self.engine, self.runs_url).faults, needed)
 
 
 def apply_document(
