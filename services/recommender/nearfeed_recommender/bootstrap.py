@@ -38,6 +38,7 @@ from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_runtime.auditing import list_audit
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
@@ -112,9 +113,13 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield config_operations(_config_store(settings, engine))
+        yield _operations(_config_store(settings, engine))
     finally:
         engine.dispose()
+
+
+def _operations(configuration: ConfigStore) -> dict[str, Operation]:
+    return {**config_operations(configuration), "audit.list": partial(list_audit, configuration.engine)}
 
 
 def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
@@ -173,7 +178,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(configuration),
+        operations=_operations(configuration),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
