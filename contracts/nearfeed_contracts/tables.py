@@ -355,7 +355,7 @@ api_keys = Table(
     Column("revoked_at", BigInteger),
 )
 
-# Written by the API in the transaction of each change by an operator.
+# Written by the API and the indexer, in the transaction of each change by an operator.
 audit = Table(
     "audit",
     metadata,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
+from tests.recommender.experiment_designs import design_of
 
 from nearfeed_contracts.tables import served_requests
 from nearfeed_recommender.experiments.assigning import Assignment, ReaderFacts, assign
@@ -17,7 +18,6 @@ from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import FEED_PLACE, Traffic, first_shares
 from nearfeed_recommender.experiments.units import forget_units, merge_ids, unit_of
 from nearfeed_runtime.sql import reading, writing
-from tests.recommender.experiment_designs import design_of
 
 ANYBODY = ReaderFacts(frozenset(), 0)
 UNITS = [f"reader-{number}" for number in range(2_000)]

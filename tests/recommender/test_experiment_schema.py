@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.recommender.experiment_designs import design_of
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_recommender.config.checks import default_config
@@ -13,7 +14,6 @@ from nearfeed_recommender.config.faults import ConfigError
 from nearfeed_recommender.experiments.buckets import members, ranges_of, resized
 from nearfeed_recommender.experiments.checks import check_design, named
 from nearfeed_recommender.experiments.schema import BUCKETS, first_shares
-from tests.recommender.experiment_designs import design_of
 
 TEXT = """
 name: walks

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from tests.recommender.experiment_designs import SAID, design_of, started
 
 from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.tables import audit
@@ -26,7 +27,6 @@ from nearfeed_recommender.experiments.store import (
     stop_arm,
 )
 from nearfeed_runtime.sql import reading
-from tests.recommender.experiment_designs import SAID, design_of, started
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_a_draft_is_changed_until_it_is_started(store: ExperimentStore) -> None:
         assert experiment_of(connection, "trial") == running
         told = connection.execute(select(audit.c.actor, audit.c.action, audit.c.target)).all()
     assert [tuple(row) for row in told] == [
-        ("Ann", "experiment.draft", "trial"),
-        ("Ann", "experiment.change", "trial"),
-        ("Ann", "experiment.start", "trial"),
+        ("Ann", "experiments.draft", "trial"),
+        ("Ann", "experiments.change", "trial"),
+        ("Ann", "experiments.start", "trial"),
     ]
 
 
@@ -83,7 +83,7 @@ def test_what_may_not_follow_is_refused(
 
 def test_an_unknown_experiment_is_told_with_those_that_there_are(store: ExperimentStore) -> None:
     put_draft(store, design_of(), SAID)
-    with pytest.raises(NotFoundError, match="There is no experiment 'trail'; experiments: trial."):
+    with pytest.raises(NotFoundError, match="There is no experiment 'trail'; experiments: trial"):
         start(store, "trail", SAID)
 
 
@@ -93,7 +93,7 @@ def test_experiments_at_a_target_share_a_layer_and_its_buckets(store: Experiment
     with pytest.raises(ConflictError, match="'a' runs at feed in layer 'feed': give this one the same"):
         start(store, "b", SAID)
     started(store, "c", traffic=0.4)
-    with pytest.raises(ConflictError, match="Of this layer 60.0% is free, and 60.1% is asked for"):
+    with pytest.raises(ConflictError, match=r"Of this layer 60\.0% is free, and 60\.1% is asked for"):
         ramp(store, "a", 0.601, SAID)
     buckets = store.live.current.layers[FEED_PLACE].buckets
     assert [sum(each is not None and each.name == name for each in buckets) for name in "ac"] == [600, 400]
@@ -143,5 +143,5 @@ def test_a_provider_that_a_running_experiment_asks_stays(store: ExperimentStore)
     stop(store, "trial", SAID)
     apply_document(store.configuration, Document(document_of(default_config())), SAID)
     put_draft(store, design_of("again", arms={"control": None, "mine": "mine"}), SAID)
-    with pytest.raises(ConfigError, match="experiment again: arms.mine: there is no provider 'mine'"):
+    with pytest.raises(ConfigError, match=r"experiment again: arms\.mine: there is no provider 'mine'"):
         start(store, "again", SAID)

@@ -41,6 +41,7 @@ from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_runtime.auditing import list_audit
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
@@ -117,10 +118,17 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     engine = open_database(settings.database_url)
     try:
         configuration = _config_store(settings, engine)
-        trials = _experiment_store(configuration)
-        yield config_operations(configuration) | experiment_operations(trials)
+        yield _operations(configuration, _experiment_store(configuration))
     finally:
         engine.dispose()
+
+
+def _operations(configuration: ConfigStore, trials: ExperimentStore) -> dict[str, Operation]:
+    return {
+        **config_operations(configuration),
+        **experiment_operations(trials),
+        "audit.list": partial(list_audit, configuration.engine),
+    }
 
 
 def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
@@ -190,7 +198,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(configuration) | experiment_operations(trials),
+        operations=_operations(configuration, trials),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import typer
 
+from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.bootstrap import (
     bootstrap,
     bootstrap_consumer,
@@ -65,5 +66,6 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
         yield from runner_of(operations)(name, arguments)
 
 
+add_audit(app, _run)
 app.add_typer(configuring.make_app(_run), name="config")
 app.add_typer(experimenting.make_app(_run), name="experiments")

@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
     anonymous_routes,
+    audit_routes,
     config_entry_routes,
     config_routes,
     event_routes,
@@ -46,7 +47,7 @@ def create_app(context: ApiContext) -> FastAPI:
         anonymous_routes,
         graphql_routes,
     )
-    for routes in (*data, config_routes, config_entry_routes, experiment_routes):
+    for routes in (*data, config_routes, config_entry_routes, experiment_routes, audit_routes):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )

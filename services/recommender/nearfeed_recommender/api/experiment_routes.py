@@ -1,5 +1,6 @@
 """Experiments over HTTP: designed, started, ramped, stopped."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -7,17 +8,26 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import Id, from_micros
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Actor, Context, require
 from nearfeed_recommender.api.config_documents import DOCUMENT_BODY, Given, Stated
 from nearfeed_recommender.experiments import store
 from nearfeed_recommender.experiments.checks import check_design, named
 from nearfeed_recommender.experiments.records import Experiment, State, experiment_of, list_experiments
 from nearfeed_recommender.experiments.schema import BUCKETS, Name, Share
+from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_runtime.sql import reading
 
 router = APIRouter(
     prefix="/v1/admin/experiments", tags=["experiments"], dependencies=[Depends(require("admin"))]
 )
+
+
+def _changing(context: Context, actor: Actor) -> ExperimentStore:
+    """The store, for a change that the audit puts down to the caller."""
+    return replace(context.experiments, actor=actor)
+
+
+Changing = Annotated[ExperimentStore, Depends(_changing)]
 NamePath = Annotated[Name, Path(description="the experiment")]
 
 
@@ -73,47 +83,47 @@ def get_experiment(context: Context, name: NamePath) -> ExperimentOut:
 
 
 @router.put("/{name}", summary="Make or change a draft", openapi_extra=DOCUMENT_BODY)
-def put_experiment(context: Context, name: NamePath, document: Given, statement: Stated) -> ExperimentOut:
+def put_experiment(changing: Changing, name: NamePath, document: Given, statement: Stated) -> ExperimentOut:
     """The body is the design, in JSON, or in YAML with `content-type: application/yaml`."""
-    config = context.configuration.live.current.config
+    config = changing.configuration.live.current.config
     design = check_design(named(document, name), config)
-    return experiment_out(store.put_draft(context.experiments, design, statement))
+    return experiment_out(store.put_draft(changing, design, statement))
 
 
 @router.post("/{name}/start", summary="Start a draft")
-def start(context: Context, name: NamePath, statement: Stated) -> ExperimentOut:
+def start(changing: Changing, name: NamePath, statement: Stated) -> ExperimentOut:
     """Its arms are served in every process within two seconds."""
-    return experiment_out(store.start(context.experiments, name, statement))
+    return experiment_out(store.start(changing, name, statement))
 
 
 @router.post("/{name}/ramp", summary="Give an experiment more or less traffic")
 def ramp(
-    context: Context,
+    changing: Changing,
     name: NamePath,
     traffic: Annotated[Share, Query(description="its share of the layer")],
     statement: Stated,
 ) -> ExperimentOut:
     """Who is in stays in while it grows, and keeps their arm."""
-    return experiment_out(store.ramp(context.experiments, name, traffic, statement))
+    return experiment_out(store.ramp(changing, name, traffic, statement))
 
 
 @router.post("/{name}/stop", summary="End an experiment")
 def stop(
-    context: Context,
+    changing: Changing,
     name: NamePath,
     statement: Stated,
     adopted: Annotated[Id | None, Query(description="the arm that was chosen")] = None,
 ) -> ExperimentOut:
     """The reason stays with it. All readers get what the configuration says."""
-    return experiment_out(store.stop(context.experiments, name, statement, adopted))
+    return experiment_out(store.stop(changing, name, statement, adopted))
 
 
 @router.post("/{name}/arms/{arm:path}/stop", summary="Stop an arm")
 def stop_arm(
-    context: Context, name: NamePath, arm: Annotated[Id, Path(description="the arm")], statement: Stated
+    changing: Changing, name: NamePath, arm: Annotated[Id, Path(description="the arm")], statement: Stated
 ) -> ExperimentOut:
     """Its readers get what the configuration says. With the last arm beside the control all ends."""
-    return experiment_out(store.stop_arm(context.experiments, name, arm, statement))
+    return experiment_out(store.stop_arm(changing, name, arm, statement))
 
 
 def experiment_out(found: Experiment) -> ExperimentOut:

@@ -34,6 +34,7 @@ class ConfigStore:
     engine: Engine
     runs_url: str
     live: LiveConfig
+    actor: str | None = None  # who the audit names; None: the author of a change
 
     def check(self, document: Document) -> Config:
         """The configuration of a document that may hold here. Raises ConfigError with all its faults."""
@@ -45,7 +46,8 @@ def apply_document(
     store: ConfigStore, document: Document, statement: Statement, expected: int | None = None
 ) -> Applied:
     """Makes a document hold, whole or not at all. Raises ConfigError and StaleVersionError."""
-    applied = store_version(store.engine, store.check(document), statement, expected=expected)
+    checked = store.check(document)
+    applied = store_version(store.engine, checked, statement, expected=expected, actor=store.actor)
     store.live.refresh()
     return applied
 

@@ -34,11 +34,15 @@ Change = Callable[[Connection, Experiment, int], Experiment]
 
 @dataclass(frozen=True)
 class ExperimentStore:
-    """Where experiments are kept, with the configuration that their arms refer to."""
+    """Where experiments are kept, with the configuration that their arms refer to.
+
+    The audit names `actor`, or else the author of a change.
+    """
 
     engine: Engine
     live: LiveExperiments
     configuration: ConfigStore
+    actor: str | None = None
 
 
 def put_draft(store: ExperimentStore, design: Design, statement: Statement) -> Experiment:
@@ -49,10 +53,11 @@ def put_draft(store: ExperimentStore, design: Design, statement: Statement) -> E
             select(experiments.c.name).where(experiments.c.name == design.name)
         ).one_or_none()
         if row is None:
-            return _insert(transaction, design, statement, now)
+            return _insert(store, transaction, design, statement, now)
         present = experiment_of(transaction, design.name)
         _require(present, "draft", "its design stands; make another experiment, under another name")
-        return _update(transaction, present, replace(present, design=design), statement, "change")
+        wanted = replace(present, design=design)
+        return _update(store, transaction, present, wanted, statement, "change", {})
 
     return _done(store, work)
 
@@ -156,9 +161,8 @@ def _changed(
 ) -> Experiment:
     def work(transaction: Connection, now: int) -> Experiment:
         present = experiment_of(transaction, name)
-        return _update(
-            transaction, present, change(transaction, present, now), statement, action, detail or {}
-        )
+        wanted = change(transaction, present, now)
+        return _update(store, transaction, present, wanted, statement, action, detail or {})
 
     return _done(store, work)
 
@@ -176,23 +180,26 @@ def _done(store: ExperimentStore, work: Work) -> Experiment:
     raise ConflictError("Others are changing experiments at this moment; try again.")
 
 
-def _insert(transaction: Connection, design: Design, statement: Statement, now: int) -> Experiment:
+def _insert(
+    store: ExperimentStore, transaction: Connection, design: Design, statement: Statement, now: int
+) -> Experiment:
     number = (transaction.scalar(select(func.max(experiments.c.number))) or 0) + 1
     made = Experiment(
         design.name, number, newest_revision(transaction) + 1, "draft", design, Traffic(), created_at=now
     )
     transaction.execute(insert(experiments).values(**values_of(made)))
-    _audit(transaction, made, statement, "draft", {})
+    _audit(store, transaction, made, statement, "draft", {})
     return made
 
 
 def _update(
+    store: ExperimentStore,
     transaction: Connection,
     present: Experiment,
     wanted: Experiment,
     statement: Statement | None,
     action: str,
-    detail: dict[str, Any] | None = None,
+    detail: dict[str, Any],
 ) -> Experiment:
     if wanted == present:
         return present
@@ -201,15 +208,21 @@ def _update(
         update(experiments).where(experiments.c.name == wanted.name).values(**values_of(wanted))
     )
     if statement is not None:
-        _audit(transaction, wanted, statement, action, detail or {})
+        _audit(store, transaction, wanted, statement, action, detail)
     return wanted
 
 
 def _audit(
-    transaction: Connection, found: Experiment, statement: Statement, action: str, detail: dict[str, Any]
+    store: ExperimentStore,
+    transaction: Connection,
+    found: Experiment,
+    statement: Statement,
+    action: str,
+    detail: dict[str, Any],
 ) -> None:
-    told = {**detail, "reason": statement.reason, "revision": found.revision}
-    put_audit(transaction, statement.author, f"experiment.{action}", found.name, told)
+    told = {**statement.model_dump(), **detail, "revision": found.revision}
+    actor = store.actor or statement.author
+    put_audit(transaction, actor, f"experiments.{action}", found.name, told)
 
 
 def _with_traffic(experiment: Experiment, **changes: Any) -> Experiment:
