@@ -11,6 +11,7 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    ledger_routes,
     page_routes,
     reader_routes,
 )
@@ -36,7 +37,7 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
-    for routes in (*data, config_routes, config_entry_routes):
+    for routes in (*data, config_routes, config_entry_routes, ledger_routes):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )
