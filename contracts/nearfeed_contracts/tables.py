@@ -287,7 +287,7 @@ outcomes = Table(
     Column("occurred_at", BigInteger, primary_key=True, autoincrement=False),
     Column("value", _DOUBLE),
     Column("request_id", _ID),  # the answer that it came of; NULL: of none that is known
-    Column("attribution", String(16), nullable=False),  # told, window, none, forged
+    Column("attribution", String(16), nullable=False),  # nearfeed_contracts.events.Attribution
     Column("impression_at", BigInteger),  # of the impression that an action was attributed to
     Column("experiment", _ID),
     Column("arm", _ID),
@@ -296,7 +296,19 @@ outcomes = Table(
     Index("outcomes_by_time", "occurred_at"),
 )
 
-# Written by the API, and by the consumer for what acts by itself: experiments as they stand; `revision` counts the changes of all of them.
+# Written by the API: sections of answers that the ledger lacks, as they were found missing.
+ledger_losses = Table(
+    "ledger_losses",
+    metadata,
+    Column("loss_id", String(32), primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),  # full, failed, killed
+    Column("sections", BigInteger, nullable=False),
+    Index("ledger_losses_by_time", "found_at"),
+)
+
+# Written by the API, and by the consumer for what acts by itself: experiments as they stand; `revision`
+# counts the changes of all of them.
 experiments = Table(
     "experiments",
     metadata,

@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.topics import INTERACTIONS, SERVED
+from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
@@ -31,9 +32,12 @@ from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
+from nearfeed_recommender.ledger_views import tell_missing
+from nearfeed_recommender.losses import keep_loss
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.outcomes import Joining
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
 from nearfeed_recommender.providers.contexts import KeptContexts
@@ -154,14 +158,17 @@ def _open_store(url: str) -> VectorStore:
 
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
+    joining = Joining(secret, int(settings.attribution_hours * HOUR_MICROS))
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
     trials = _experiment_store(configuration)
     serving = _serving(settings, engine, log, store, secret, pooling, trials)
     relay = Relay(engine, log)
     consumers = {
-        "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
-        "ledger": Consumer(engine, log, served.GROUP, [SERVED.name], served.handlers(secret)),
+        "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, joining)),
+        "ledger": Consumer(
+            engine, log, served.GROUP, served.TOPICS, served.handlers(joining), in_order=False
+        ),
     }
     if settings.topic_map:
         consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
@@ -195,7 +202,8 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
-            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
+            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
+            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
         operations=_operations(configuration, trials),
@@ -227,7 +235,7 @@ def _serving(
         pooling=pooling,
         facts=kept_facts(engine),
         contexts=KeptContexts(engine, pooling),
-        ledger=Ledger(log),
+        ledger=Ledger(log, settings.data_dir / "ledger", partial(keep_loss, engine)),
         secret=secret,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
         deadline_seconds=search_seconds or _EMBEDDED_SECONDS,

@@ -1,5 +1,6 @@
 """A page: all its sections in one answer, each filled by its provider, each failing alone."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -8,10 +9,11 @@ import structlog
 from sqlalchemy import Connection
 
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
+from nearfeed_contracts.events import ServedState
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
 from nearfeed_recommender.experiments.assigning import Assignment
-from nearfeed_recommender.experiments.choosing import arms_of, choose, provider_of
+from nearfeed_recommender.experiments.choosing import arms_of, choose, noted_fields, provider_of
 from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.posts import Post, audience_of, posts_by_id
 from nearfeed_recommender.providers.fetching import Fetches
@@ -62,6 +64,12 @@ class _Plan:
     entries: Sequence[Entry] = ()
 
     @property
+    def state(self) -> ServedState:
+        if self.ranked is None:
+            return "failed"
+        return "degraded" if self.failures else "whole"
+
+    @property
     def first_ids(self) -> list[str]:
         """What it shows, if all of it may be seen."""
         return [entry.item_id for entry in self.entries[: self.section.limit]]
@@ -72,6 +80,7 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
 
     Raises UnknownPageError.
     """
+    began = time.perf_counter()
     now = serving.config.current
     page = _page_of(now, name)
     with reading(serving.engine) as connection:
@@ -85,7 +94,7 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
         posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
     request_id = sign_request_id(serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce)
     answer = PageAnswer(request_id, request.space, now.version, _filled(plans, shown, posts))
-    _note(serving, request, name, answer, plans)
+    _note(serving, request, name, answer, plans, chosen, began)
     return answer
 
 
@@ -161,7 +170,25 @@ def _filled(
     ]
 
 
-def _note(serving: Serving, request: Request, page: str, answer: PageAnswer, plans: Sequence[_Plan]) -> None:
+def _note(
+    serving: Serving,
+    request: Request,
+    page: str,
+    answer: PageAnswer,
+    plans: Sequence[_Plan],
+    chosen: Mapping[Place, Assignment],
+    began: float,
+) -> None:
     for plan, section in zip(plans, answer.sections, strict=True):
-        noted = Answer(answer.request_id, page, section.name, section.provider, answer.config_version, 0)
+        noted = Answer(
+            answer.request_id,
+            page,
+            section.name,
+            section.provider,
+            answer.config_version,
+            0,
+            began,
+            state=plan.state,
+            **noted_fields(chosen.get(Place(page, section.name)), request.user_id),
+        )
         note_served(serving, request, noted, section.items, plan.ranked.inputs if plan.ranked else None)

@@ -69,6 +69,15 @@ def create_outcomes() -> None:
     create_index("outcomes_by_request", "outcomes", ["request_id", "item_id"])
     create_index("outcomes_by_experiment", "outcomes", ["experiment", "occurred_at"])
     create_index("outcomes_by_time", "outcomes", ["occurred_at"])
+    create_table(
+        "ledger_losses",
+        sa.Column("loss_id", sa.String(length=32), nullable=False),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("sections", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("loss_id"),
+    )
+    create_index("ledger_losses_by_time", "ledger_losses", ["found_at"])
 
 
 def create_experiments() -> None:

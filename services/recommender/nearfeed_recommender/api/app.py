@@ -14,6 +14,7 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    ledger_routes,
     page_routes,
     reader_routes,
 )
@@ -47,7 +48,7 @@ def create_app(context: ApiContext) -> FastAPI:
         anonymous_routes,
         graphql_routes,
     )
-    for routes in (*data, config_routes, config_entry_routes, experiment_routes, audit_routes):
+    for routes in (*data, config_routes, config_entry_routes, experiment_routes, audit_routes, ledger_routes):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )

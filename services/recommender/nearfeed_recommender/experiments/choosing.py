@@ -1,6 +1,7 @@
 """Asks the experiments for the provider of each target of an answer."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import Counter
 from sqlalchemy import Connection
@@ -50,6 +51,18 @@ def provider_of(assignment: Assignment | None, otherwise: str) -> str:
 def arms_of(chosen: Mapping[Place, Assignment]) -> list[tuple[int, int]]:
     """The arms of an answer as its request id carries them."""
     return [(found.number, found.index) for found in chosen.values()]
+
+
+def noted_fields(assignment: Assignment | None, user_id: str) -> dict[str, Any]:
+    """What the ledger is told of an arm; the unit where it is not the reader's id."""
+    if assignment is None:
+        return {}
+    return {
+        "experiment": assignment.experiment,
+        "arm": assignment.arm,
+        "propensity": assignment.propensity,
+        "unit_id": None if assignment.unit == user_id else assignment.unit,
+    }
 
 
 def _served(config: Config, found: Assignment) -> bool:
