@@ -112,8 +112,7 @@ def test_sections_of_a_page_are_served_by_their_arms(served: Any) -> None:
         page = served.client.get("/v1/pages/home", params={"user_id": f"u{number}"}).json()
         noted = {row.section: row for row in rows(served) if row.request_id == page["request_id"]}
         shown = {section["name"]: section["provider"] for section in page["sections"]}
-        popular = noted["popular"] if "popular" in noted else None
-        assert popular is not None
+        popular = noted["popular"]
         expected = {"control": "popular", "latest": "latest"}[popular.arm]
         assert popular.experiment == "trial"
         assert shown["popular"] == expected

@@ -21,11 +21,12 @@ target: {page: home, section: popular}
 arms:
   control: null
   latest: latest
-allocation: {type: thompson, floor: 0.1}
+allocation: {type: fixed}
 metric: reads_per_reader
 guardrails:
 - {metric: took_ms, most_loss: 0.2}
 """
+BANDIT = TEXT.split("guardrails")[0].replace("fixed", "thompson, floor: 0.1")
 
 
 def test_a_file_is_read() -> None:
@@ -44,19 +45,25 @@ def test_a_file_is_read() -> None:
         ),
         ("page: home", "page: hom", "target.page (line 3): there is no page 'hom'; pages: home"),
         ("section: popular", "section: top", "target.section (line 3): page 'home' has no section 'top'"),
-        ("floor: 0.1", "floor: 0.6", "allocation.floor (line 7): should be less than or equal to 0.5"),
-        ("type: thompson", "type: ucb", "allocation.type (line 7): 'ucb' is unknown; here may stand fixed"),
+        ("type: fixed", "type: lints, floor: 0.6", "allocation.floor (line 7): should be less than or"),
+        ("type: fixed", "type: lints", "guardrails need a fixed allocation"),
+        ("type: fixed", "type: ucb", "allocation.type (line 7): 'ucb' is unknown; here may stand fixed"),
         ("metric: reads_per_reader", "metric: joy", "metric (line 8): 'joy' is unknown; here may stand ctr"),
         ("most_loss", "loss", "guardrails[0].loss (line 10): is unknown; here may stand metric, better"),
         ("name: walks", "name: a/b", "name (line 2): string should match pattern"),
         ("control: null", "holdout: null", "no arm may be named holdout"),
-        ("metric: reads_per_reader", "metric: depth", "a bandit learns from one of the metrics ctr"),
     ],
 )
 def test_a_fault_is_told_by_its_place(old: str, new: str, told: str) -> None:
     with pytest.raises(ConfigError) as refused:
         check_design(yaml_document(TEXT.replace(old, new)), default_config())
     assert str(refused.value).startswith(told)
+
+
+def test_a_bandit_learns_from_what_readers_do() -> None:
+    assert check_design(yaml_document(BANDIT), default_config()).metric == "reads_per_reader"
+    with pytest.raises(ConfigError, match="a bandit learns from one of the metrics ctr"):
+        check_design(yaml_document(BANDIT.replace("reads_per_reader", "depth")), default_config())
 
 
 def test_a_document_has_the_name_of_its_address() -> None:

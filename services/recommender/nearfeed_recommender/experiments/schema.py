@@ -186,6 +186,8 @@ class Design(Part):
             return self
         if allocation.floor * len(self.arms) > 1:
             raise ValueError(f"a floor for each of {len(self.arms)} arms is 1/{len(self.arms)} at most")
+        if self.guardrails:
+            raise ValueError("guardrails need a fixed allocation, for a bandit's arms share their readers")
         if self.metric not in REWARDS:
             raise ValueError(f"a bandit learns from one of the metrics {', '.join(REWARDS)}")
         return self
