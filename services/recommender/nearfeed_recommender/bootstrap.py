@@ -19,6 +19,7 @@ from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.callers import Access, open_access
 from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.live import LiveConfig
@@ -26,6 +27,9 @@ from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql.sources import graph_sources
+from nearfeed_recommender.keys.live import LiveKeys
+from nearfeed_recommender.keys.operations import key_operations
+from nearfeed_recommender.keys.rows import has_live_keys
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.models.registry import Registry
@@ -43,9 +47,11 @@ from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop, every
+from nearfeed_runtime.sql import reading
 
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
+_KEYS_SECONDS = 0.5
 _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
@@ -108,18 +114,33 @@ def migrate_database(settings: RecommenderSettings) -> None:
     open_database(settings.database_url).dispose()
 
 
+def keys_in_sql(settings: RecommenderSettings) -> bool:
+    """Whether SQL has a key that holds; asked before anything else is opened."""
+    engine = open_database(settings.database_url)
+    try:
+        with reading(engine) as connection:
+            return has_live_keys(connection)
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operation]]:
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield _operations(_config_store(settings, engine))
+        yield _operations(_config_store(settings, engine), LiveKeys(engine))
     finally:
         engine.dispose()
 
 
-def _operations(configuration: ConfigStore) -> dict[str, Operation]:
-    return {**config_operations(configuration), "audit.list": partial(list_audit, configuration.engine)}
+def _operations(configuration: ConfigStore, keys: LiveKeys) -> dict[str, Operation]:
+    engine = configuration.engine
+    return {
+        **config_operations(configuration),
+        **key_operations(engine, keys),
+        "audit.list": partial(list_audit, engine),
+    }
 
 
 def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
@@ -140,6 +161,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     secret = load_secret(settings)
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
+    access = open_access(settings, engine)
     serving = _serving(settings, engine, log, store, secret, pooling, configuration.live)
     relay = Relay(engine, log)
     consumers = {
@@ -160,12 +182,15 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
 
     return Recommender(
         app=create_app(
-            ApiContext(settings, engine, log, store, serving, relay, configuration, graph_sources(serving))
+            ApiContext(
+                settings, engine, log, store, serving, relay, configuration, graph_sources(serving), access
+            )
         ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("ledger-notes", serving.ledger.run),
+            *_access_loops(access),
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
@@ -178,10 +203,15 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=_operations(configuration),
+        operations=_operations(configuration, access.keys),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
+
+
+def _access_loops(access: Access) -> list[Loop]:
+    keys = Loop("keys", every(_KEYS_SECONDS, access.keys.refresh))
+    return [keys] if access.key_set is None else [keys, Loop("token-keys", access.key_set.run)]
 
 
 def _serving(

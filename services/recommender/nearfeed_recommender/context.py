@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender.callers import Access
 from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
@@ -25,3 +26,4 @@ class ApiContext:
     relay: Relay
     configuration: ConfigStore
     graph: GraphSources
+    access: Access

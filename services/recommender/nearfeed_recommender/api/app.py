@@ -12,10 +12,12 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    key_routes,
     page_routes,
     reader_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
+from nearfeed_recommender.api.openapi import tell_scopes
 from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
@@ -37,12 +39,13 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
-    for routes in (*data, config_routes, config_entry_routes, audit_routes):
+    for routes in (*data, config_routes, config_entry_routes, audit_routes, key_routes):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )
     app.include_router(health_routes.router)
     install_problem_handlers(app)
+    tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed)
     return app
