@@ -8,8 +8,11 @@ import jwt
 import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nearfeed_recommender.api.openapi import scopes_of
+from nearfeed_recommender.api.own_reader import users_in_body
 from nearfeed_recommender.bootstrap import bootstrap
 from nearfeed_recommender.callers import READER_SCOPES
 
@@ -154,6 +157,42 @@ def test_readers_go_by_one_name_in_all_parameters(reader: Any) -> None:
             continue
         names = {field.alias for field in (*dependant.path_params, *dependant.query_params)}
         assert not {name for name in names if "user" in name or "reader" in name} - {"user_id"}, route.path
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([ME, OTHER, ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["user_id", "events", "a"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def readers_in(part: Any, path: str = "") -> dict[str, Any]:
+    """The oracle: what stands under `user_id`, by its place."""
+    if isinstance(part, dict):
+        steps = list(part.items())
+    elif isinstance(part, list):
+        steps = [(str(place), inner) for place, inner in enumerate(part)]
+    else:
+        return {}
+    found = {f"{path}{step}": inner for step, inner in steps if step == "user_id"}
+    for step, inner in steps:
+        found |= readers_in(inner, f"{path}{step}.")
+    return found
+
+
+@given(JSON)
+def test_no_reader_is_overlooked_however_deep(body: Any) -> None:
+    assert dict(users_in_body(body)) == readers_in(body)
+
+
+def test_depth_is_no_way_around(reader: Any) -> None:
+    for depth in (100, 900, 5_000):
+        text = "[" * depth + f'{{"user_id": "{OTHER}"}}' + "]" * depth
+        answer = reader.post("/v1/events", content=text, headers={"content-type": "application/json"})
+        assert answer.status_code in (403, 422), depth
 
 
 def reader_routes(app: Any) -> Iterator[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from nearfeed_recommender.api.openapi import scopes_of
 from nearfeed_standalone.admin import make_router
 
 OPEN = {
+    "/",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -18,7 +19,7 @@ OPEN = {
     "/openapi.json",
 }
 # The page and its files: what they show is asked for with the reader's key.
-OPEN_PREFIXES = ("/static/",)
+OPEN_PREFIXES = ("/page/",)
 
 
 def open_routes(app: FastAPI) -> list[str]:

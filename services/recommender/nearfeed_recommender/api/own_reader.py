@@ -18,7 +18,7 @@ _OTHER = "is another reader; a reader's token is for that reader alone"
 async def refuse_other_readers(request: Request, reader: str) -> None:
     """Raises FieldError with each field that names another reader."""
     found = [USER_ID for value in _in_url(request) if value != reader]
-    found += [path for path, value in _in_body(await _body(request)) if value != reader]
+    found += [path for path, value in users_in_body(await _body(request)) if value != reader]
     refuse_fields(found)
 
 
@@ -44,7 +44,7 @@ async def _body(request: Request) -> Any:
         raise FieldError(HTTPStatus.UNPROCESSABLE_ENTITY, [fault]) from None
 
 
-def _in_body(body: Any) -> Iterator[tuple[str, Any]]:
+def users_in_body(body: Any) -> Iterator[tuple[str, Any]]:
     """Each value of that name with its path, such as `events.3.user_id`, however deep it stands."""
     left: list[tuple[str, Any]] = [("", body)]
     while left:
