@@ -12,6 +12,7 @@ from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_contracts.topics import INTERACTIONS, SERVED
 from nearfeed_recommender.erasures import erased_since
+from nearfeed_recommender.ledger_locks import claim_readers
 from nearfeed_recommender.losses import prune_losses
 from nearfeed_recommender.outcomes import RETENTION_MICROS, Joining, keep_outcomes, settle_answers
 from nearfeed_runtime.consume import Handlers
@@ -34,6 +35,7 @@ def write_served(joining: Joining, transaction: Connection, events: Sequence[Eve
     Of a feed whose pages were asked for one by one, the row of the request is that of the first.
     """
     told = [event for event in events if isinstance(event, Served)]
+    claim_readers(transaction, {event.user_id for event in told})
     moments = [(event.user_id, to_micros(event.served_at)) for event in told]
     voided = erased_since(transaction, joining.secret, moments)
     kept = [event for event, void in zip(told, voided, strict=True) if not void]
