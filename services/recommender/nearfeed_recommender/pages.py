@@ -75,7 +75,7 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
         request = open_request(serving, connection, audience, active_space_of(connection))
         plans = _rank(serving, request, now, page, explain)
         shown = _show(connection, request, plans)
-        posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
+        posts = with_reasons(serving, connection, request, list(chain(*shown)))
     answer = PageAnswer(new_request_id(), request.space, now.version, _filled(plans, shown, posts))
     _note(serving, request, name, answer, plans)
     return answer

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.vector_store import Filter, Hit
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
 from nearfeed_recommender.posts import Audience, has_posts_since
-from nearfeed_recommender.providers.request import Request, profile_of
+from nearfeed_recommender.profiles import load_profile
+from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.user_vectors import live_spaces, stored_vector
 from nearfeed_runtime.sql import reading
@@ -26,12 +25,12 @@ def from_vectors(serving: Serving, request: Request, source: VectorsSource, audi
     if space is None:
         return []
     where = audience.filter()
-    with reading(serving.engine) as connection:
-        if source.hours is not None:
-            where = _younger_than(where, request.now - int(source.hours * HOUR_MICROS))
+    if source.hours is not None:
+        where = _younger_than(where, request.now - int(source.hours * HOUR_MICROS))
+        with reading(serving.engine) as connection:
             if not has_posts_since(connection, audience, where.published_after or 0):
                 return []
-        pooled = _reader_vector(serving, connection, request, space)
+    pooled = _reader_vector(serving, request, space)
     if pooled is None:
         return []
     tower = serving.models.tower_of(space)
@@ -73,24 +72,23 @@ def _younger_than(where: Filter, since: int) -> Filter:
     return replace(where, published_after=max(since, where.published_after or since))
 
 
-def _reader_vector(
-    serving: Serving, connection: Connection, request: Request, space: str
-) -> VectorArray | None:
+def _reader_vector(serving: Serving, request: Request, space: str) -> VectorArray | None:
     """The stored vector, or one computed now where it is stale or missing; None without readings."""
     if not request.readings:
         return None
-    stored = stored_vector(connection, space, request.user_id)
-    if stored is not None:
-        return stored
-    profile = (
-        request.profile
-        if space == request.space
-        else profile_of(serving.pooling, connection, space, request.user_id)
-    )
-    blocks = live_spaces(connection).get(space)
-    if blocks is None or profile is None or not profile.item_ids:
-        return None
-    return profile.vector(blocks)
+    if space == request.space and request.vector is not None:
+        return request.vector
+    with reading(serving.engine) as connection:
+        if (
+            space != request.space
+            and (stored := stored_vector(connection, space, request.user_id)) is not None
+        ):
+            return stored
+        blocks = live_spaces(connection).get(space)
+        if blocks is None:
+            return None
+        pooling = serving.pooling
+        return load_profile(connection, pooling.cache, pooling.rule, space, request.user_id).vector(blocks)
 
 
 def _best_of(hits: list[Hit]) -> list[Hit]:
