@@ -164,7 +164,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
-            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
+            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.follow)),
             Loop("newcomers", every(_POPULARITY_SECONDS, serving.newcomers.refresh)),
         ],
         consumer_loops=[

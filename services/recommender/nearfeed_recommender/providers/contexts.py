@@ -10,13 +10,13 @@ from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.sql import chunks, reading
 
-_SECONDS = 30.0
+_SECONDS = 300.0
 _MOST = 50_000
 _SPACES = 4
 
 
 class KeptContexts:
-    """Contexts by space and post, some seconds old at most, of the latest spaces. Thread-safe."""
+    """Contexts by space and post, some minutes old at most, of the latest spaces. Thread-safe."""
 
     def __init__(self, engine: Engine, pooling: Pooling) -> None:
         self._engine, self._pooling = engine, pooling
