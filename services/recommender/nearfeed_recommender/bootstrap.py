@@ -33,7 +33,7 @@ from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
-from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.contexts import KeptBySpace, kept_contexts
 from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
@@ -199,7 +199,8 @@ def _serving(
         newcomers=Newcomers(engine),
         pooling=pooling,
         facts=kept_facts(engine),
-        contexts=KeptContexts(engine, pooling),
+        contexts=kept_contexts(engine, pooling),
+        vectors=KeptBySpace(store.fetch),
         ledger=Ledger(log),
         secret=secret,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),

@@ -1,6 +1,7 @@
 """Searches in the vector store: with the reader's vector, and with those of what they read last."""
 
 from dataclasses import replace
+from itertools import chain
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -39,7 +40,7 @@ def from_vectors(serving: Serving, request: Request, source: VectorsSource, audi
 
 
 def from_similar(serving: Serving, request: Request, source: SimilarSource, audience: Audience) -> list[Hit]:
-    """A search with each of the last readings; a post has the best of its scores."""
+    """What is closest to each of the last readings; a post has the best of its scores."""
     space = _space_of(serving, request, source.model)
     last = [item for item, _ in request.readings[: source.readings]]
     if space is None or not last:
@@ -48,14 +49,9 @@ def from_similar(serving: Serving, request: Request, source: SimilarSource, audi
     where = replace(where, exclude_item_ids=where.exclude_item_ids | frozenset(last))
 
     def search() -> list[Hit]:
-        vectors = serving.store.fetch(space, last)
-        found = [
-            hit
-            for item in last
-            if item in vectors
-            for hit in serving.store.search(space, vectors[item], source.limit, where)
-        ]
-        return _best_of(found)
+        vectors = list(serving.vectors.of(space, last).values())
+        found = serving.store.search_many(space, vectors, source.limit, where)
+        return _best_of(list(chain(*found)))
 
     return serving.breaker.ask(search)
 
