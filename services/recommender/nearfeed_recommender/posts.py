@@ -60,6 +60,7 @@ class Audience:
     history: Mapping[str, Reading] = field(default_factory=dict)
     own: bool = False
     wanted: frozenset[str] | None = None
+    joined: frozenset[str] = frozenset()
 
     def relaxed(self, filters: Collection[object]) -> "Audience":
         """Without the filters membership, date, seen and own, as far as they are not among `filters`."""
@@ -110,7 +111,15 @@ def audience_of(
     excluded = frozenset(item for item, reading in history.items() if reading.is_excluded())
     controls = controls_of(connection, user_id)
     return Audience(
-        user_id, communities, published_after, seen, controls, excluded, history, wanted=wanted or None
+        user_id,
+        communities,
+        published_after,
+        seen,
+        controls,
+        excluded,
+        history,
+        wanted=wanted or None,
+        joined=joined,
     )
 
 

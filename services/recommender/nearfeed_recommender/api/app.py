@@ -5,12 +5,16 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
+    anonymous_routes,
+    audit_routes,
     config_entry_routes,
     config_routes,
     event_routes,
+    experiment_routes,
     feed_routes,
     health_routes,
     item_routes,
+    ledger_routes,
     page_routes,
     reader_routes,
 )
@@ -35,8 +39,16 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
-    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
-    for routes in (*data, config_routes, config_entry_routes):
+    data = (
+        feed_routes,
+        page_routes,
+        item_routes,
+        event_routes,
+        reader_routes,
+        anonymous_routes,
+        graphql_routes,
+    )
+    for routes in (*data, config_routes, config_entry_routes, experiment_routes, audit_routes, ledger_routes):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.config.live import LiveConfig
+from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
@@ -25,6 +26,7 @@ class Serving:
     store: VectorStore
     breaker: StoreBreaker
     config: LiveConfig
+    experiments: LiveExperiments
     models: Registry
     popularity: Popularity
     newcomers: Newcomers
