@@ -45,7 +45,7 @@ from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.outcomes import Joining
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
-from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.contexts import KeptBySpace, kept_contexts
 from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
@@ -227,7 +227,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("experiments", every(_EXPERIMENTS_SECONDS, serving.experiments.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
-            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
+            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.follow)),
             Loop("newcomers", every(_POPULARITY_SECONDS, serving.newcomers.refresh)),
         ],
         consumer_loops=[
@@ -271,7 +271,8 @@ def _serving(
         newcomers=Newcomers(engine),
         pooling=pooling,
         facts=kept_facts(engine),
-        contexts=KeptContexts(engine, pooling),
+        contexts=kept_contexts(engine, pooling),
+        vectors=KeptBySpace(store.fetch),
         ledger=Ledger(log, settings.data_dir / "ledger", partial(keep_loss, engine)),
         secret=secret,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),

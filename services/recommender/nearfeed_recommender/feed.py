@@ -124,7 +124,7 @@ def _show(
     shown, after = visible_from(connection, audience, ranking.entries, position, limit)
     more = after < len(ranking.entries)
     cursor = sign_cursor(serving.secret, request.user_id, ranking.request_id, after) if more else None
-    items = with_reasons(serving, connection, request.profile, ranking.space, shown)
+    items = with_reasons(serving, connection, request, shown)
     answer = Answer(
         ranking.request_id,
         None,

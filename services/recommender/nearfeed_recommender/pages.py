@@ -91,7 +91,7 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
         chosen = choose(serving, connection, now.config, request, nonce, places)
         plans = _rank(serving, request, now, _with_arms(name, page, chosen), explain)
         shown = _show(connection, request, plans)
-        posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
+        posts = with_reasons(serving, connection, request, list(chain(*shown)))
     request_id = sign_request_id(serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce)
     answer = PageAnswer(request_id, request.space, now.version, _filled(plans, shown, posts))
     _note(serving, request, name, answer, plans, chosen, began)

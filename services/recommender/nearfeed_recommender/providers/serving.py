@@ -13,7 +13,7 @@ from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.providers.candidates import Facts
-from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.contexts import KeptBySpace
 from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 
@@ -32,7 +32,8 @@ class Serving:
     newcomers: Newcomers
     pooling: Pooling
     facts: Kept[Facts]
-    contexts: KeptContexts
+    contexts: KeptBySpace
+    vectors: KeptBySpace
     ledger: Ledger
     secret: bytes
     page_ttl_micros: int
