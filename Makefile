@@ -77,4 +77,4 @@ airflow-check: install ## parse deploy/airflow with Airflow, in an environment o
 	tools/airflow/check.sh
 
 clean: ## remove the environments and the demo's data
-	rm -rf $(VENV) .uv .airflow nearfeed-demo
+	rm -rf $(VENV) .uv .airflow nearfeed-demo nearfeed-demo-simulated

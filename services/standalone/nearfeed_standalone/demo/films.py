@@ -33,15 +33,22 @@ def newest_second(ratings: pl.DataFrame) -> int:
     return int(ratings["timestamp"].max())  # type: ignore[arg-type]
 
 
-def films_of(ratings: pl.DataFrame, shift: int) -> Films:
-    """The tables, with all times moved ahead by `shift` seconds."""
-    readings = ratings.select(
-        pl.col("userId").cast(pl.String).alias("user_id"),
-        pl.col("movieId").cast(pl.String).alias("item_id"),
-        _community().alias("community_id"),
-        _moment(shift).alias("occurred_at"),
-        "rating",
-    ).sort("occurred_at", "user_id", "item_id")
+def films_of(ratings: pl.DataFrame, shift: int, read: pl.DataFrame | None = None) -> Films:
+    """The tables, with all times moved ahead by `shift` seconds.
+
+    Of the ratings make all films; of those in `read`, if it is given, readings and memberships alone.
+    """
+    readings = (
+        (ratings if read is None else read)
+        .select(
+            pl.col("userId").cast(pl.String).alias("user_id"),
+            pl.col("movieId").cast(pl.String).alias("item_id"),
+            _community().alias("community_id"),
+            _moment(shift).alias("occurred_at"),
+            "rating",
+        )
+        .sort("occurred_at", "user_id", "item_id")
+    )
     return Films(_items(ratings, shift), _interactions(readings), _memberships(readings))
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,8 @@ from nearfeed_runtime.operations import show
 from nearfeed_runtime.sql import reading
 from nearfeed_standalone.demo.farewell import tell_what_to_try
 from nearfeed_standalone.demo.files import films_in
+from nearfeed_standalone.demo.simulating import simulated_readers
+from nearfeed_standalone.demo.turns import Simulation
 from nearfeed_standalone.lock import hold
 from nearfeed_standalone.serve import listening, serve_services
 from nearfeed_standalone.services import Services, open_services
@@ -34,6 +37,7 @@ class Choices:
     epochs: int | None = None
     fresh: bool = False
     serve: bool = True
+    simulation: Simulation | None = None
 
 
 def run_demo(choices: Choices, console: Console) -> None:
@@ -48,14 +52,32 @@ def run_demo(choices: Choices, console: Console) -> None:
         make_feed(services, choices, console)
         if choices.serve:
             headline(console, 5, "Serving on 127.0.0.1, which this machine alone can reach")
-            ready = partial(tell_what_to_try, services.engine, _command(choices.data_dir), console)
-            serve_services(folder, services, listener, ready)
+            serve_services(folder, services, listener, _ready(services, choices, console, resources))
+
+
+def _ready(
+    services: Services, choices: Choices, console: Console, resources: ExitStack
+) -> Callable[[str], None]:
+    """What happens once it serves, told the URL: the farewell; and readers come, if they are simulated."""
+    command = _command(choices.data_dir)
+    farewell = partial(tell_what_to_try, services.engine, command, console)
+    if choices.simulation is None:
+        return farewell
+    files = choices.data_dir / FILES
+    coming = simulated_readers(services, files, choices.simulation, command, console)
+    begin = resources.enter_context(coming)
+
+    def ready(url: str) -> None:
+        farewell(url)
+        begin(url)
+
+    return ready
 
 
 def make_feed(services: Services, choices: Choices, console: Console) -> None:
     """All steps before serving."""
     headline(console, 1, "Films and ratings of MovieLens, as posts and readings")
-    paths = films_in(choices.data_dir / FILES)
+    paths = films_in(choices.data_dir / FILES, simulated=choices.simulation is not None)
     console.print(f"in {choices.data_dir / FILES}", highlight=False)
     headline(console, 2, "Importing")
     for kind, path in paths.items():

@@ -1,0 +1,116 @@
+"""Simulated readers visit the served feed in the background, and the console is told what comes of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import httpx
+import polars as pl
+from rich.console import Console
+
+from nearfeed_contracts.fields import now_micros
+from nearfeed_recommender.experiments.findings import Results
+from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.snapshots import current_results
+from nearfeed_runtime.operations import show
+from nearfeed_runtime.sql import reading
+from nearfeed_standalone.demo.files import HELD_OUT, ITEMS
+from nearfeed_standalone.demo.holding_out import READINGS_OF_A_SIMULATED
+from nearfeed_standalone.demo.tastes import Tastes, tastes_of
+from nearfeed_standalone.demo.trial import ensure_running
+from nearfeed_standalone.demo.turns import Simulation, Tally, come_and_go
+from nearfeed_standalone.demo.visiting import visit
+from nearfeed_standalone.services import Services
+
+_TIMEOUT_SECONDS = 10.0
+_NEEDED = {"feed", "events"}
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def simulated_readers(
+    services: Services, folder: Path, simulation: Simulation, command: str, console: Console
+) -> Iterator[Tell]:
+    """Makes the experiment and the readers, who come once what is yielded is told the URL.
+
+    `folder` has the demo's files, `command` is how Nearfeed is called for it. They leave at the end.
+    """
+    name = ensure_running(services, console)
+    tastes = tastes_of(pl.read_parquet(folder / HELD_OUT), pl.read_parquet(folder / ITEMS), simulation.seed)
+    simulation = replace(simulation, readers=min(simulation.readers, len(tastes.readers)))
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    stop, threads = threading.Event(), list[threading.Thread]()
+
+    def begin(url: str) -> None:
+        say(_introduction(simulation, name, command, url))
+        work = partial(_simulate, services, tastes, simulation, name, url, stop, console)
+        threads.append(threading.Thread(target=work, name="simulated-readers", daemon=True))
+        threads[-1].start()
+
+    try:
+        yield begin
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _simulate(
+    services: Services,
+    tastes: Tastes,
+    simulation: Simulation,
+    name: str,
+    url: str,
+    stop: threading.Event,
+    console: Console,
+) -> None:
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    with httpx.Client(
+        base_url=url, headers=_headers(services), timeout=_TIMEOUT_SECONDS, trust_env=False
+    ) as client:
+        tally = come_and_go(
+            simulation,
+            partial(visit, client, tastes),
+            stop,
+            lambda so_far: say(_course(services, name, so_far)),
+        )
+    if not stop.is_set():
+        say(f"\nThe simulated readers have left: {tally.told()}. What came of it:")
+        show(services.operations["experiments.results"](name=name), console)
+
+
+def _headers(services: Services) -> dict[str, str]:
+    """A key of the settings that may do what readers do, where there is one."""
+    keys = services.settings.api_keys.items()
+    key = next((key for key, scopes in keys if set(scopes) >= _NEEDED), None)
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _introduction(simulation: Simulation, name: str, command: str, url: str) -> str:
+    return (
+        f"\nExperiment {name} is a demonstration: {simulation.readers} readers are simulated, of whom\n"
+        f"at most {simulation.per_second:g} a second visit the feed over the API, for {simulation.minutes:g} "
+        "minutes. Their taste comes of\n"
+        "ratings that were held out, and neither imported nor trained on: the later third of each reader\n"
+        f"who has {READINGS_OF_A_SIMULATED} and more. What lies further down is looked at less. They draw by "
+        f"seed {simulation.seed}.\n"
+        f"Watch them at {url}/#/experiments, and with `{command} experiments results {name}`.\n"
+    )
+
+
+def _course(services: Services, name: str, tally: Tally) -> str:
+    with reading(services.engine) as connection:
+        results = current_results(connection, experiment_of(connection, name), now_micros())
+    return f"{tally.told()}. {_by_arm(results)} {results.verdict}"
+
+
+def _by_arm(results: Results) -> str:
+    told = [
+        f"{arm.arm}: {arm.clicks / arm.impressions:.1%} of {arm.impressions:,} clicked"
+        for arm in results.arms
+        if arm.impressions
+    ]
+    return "; ".join(told) + "."
