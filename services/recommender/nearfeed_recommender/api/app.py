@@ -14,11 +14,13 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    key_routes,
     ledger_routes,
     page_routes,
     reader_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
+from nearfeed_recommender.api.openapi import tell_scopes
 from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
@@ -48,12 +50,21 @@ def create_app(context: ApiContext) -> FastAPI:
         anonymous_routes,
         graphql_routes,
     )
-    for routes in (*data, config_routes, config_entry_routes, experiment_routes, audit_routes, ledger_routes):
+    for routes in (
+        *data,
+        config_routes,
+        config_entry_routes,
+        experiment_routes,
+        audit_routes,
+        key_routes,
+        ledger_routes,
+    ):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )
     app.include_router(health_routes.router)
     install_problem_handlers(app)
+    tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed)
     return app
