@@ -188,7 +188,13 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, joining)),
         "ledger": Consumer(
-            engine, log, served.GROUP, served.TOPICS, served.handlers(joining), in_order=False
+            engine,
+            log,
+            served.GROUP,
+            served.TOPICS,
+            served.handlers(joining),
+            read=served.events_read,
+            in_order=False,
         ),
     }
     if settings.topic_map:
