@@ -222,6 +222,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
                 experiments=trials,
                 graph=graph_sources(serving),
                 access=access,
+                joining=joining,
             )
         ),
         consumers=list(consumers.values()),
