@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.events import UserErased
 from nearfeed_contracts.fields import from_micros, now_micros
-from nearfeed_contracts.tables import items, memberships, reader_controls, reader_units
+from nearfeed_contracts.tables import items, memberships, reader_controls
 from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
 from nearfeed_recommender.experiments.units import forget_units
 from nearfeed_recommender.outbox import put_outbox
@@ -26,7 +26,7 @@ def erase_user(transaction: Connection, secret: bytes, user_id: str, own_posts: 
     """
     moment = now_micros()
     void_until(transaction, user_id, moment)
-    for table in (memberships, reader_controls, reader_units):
+    for table in (memberships, reader_controls):
         transaction.execute(delete(table).where(table.c.user_id == user_id))
     forget_units(transaction, user_id)
     own = list(

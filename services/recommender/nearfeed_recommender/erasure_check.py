@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import DEAD_SUFFIX
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Run, list_runs
-from nearfeed_contracts.tables import edges, outbox, vertices
+from nearfeed_contracts.tables import edges, outbox, served_requests, vertices
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS
 from nearfeed_recommender.erasures import erasures
 from nearfeed_recommender.holdings import HOLDINGS
@@ -71,9 +71,10 @@ def check_erasure(
     with reading(engine) as connection:
         micros = erasures(connection, secret, {user_id}).get(user_id)
         in_sql = [*_in_sql(connection, user_id)]
+        as_unit = _rows_of(connection, served_requests, _by_unit(user_id))
         notes = [*NOTES, *([APP_TOPICS] if has_app_topics else []), *_in_graph(connection, user_id)]
     erased_at = None if micros is None else from_micros(micros)
-    in_log = [] if erased_at is None else [*_in_log(erased_at, now)]
+    in_log = [] if erased_at is None else [*_in_log(erased_at, now), *_as_unit(as_unit, erased_at)]
     in_runs = [*_in_runs(runs_url, user_id, now)]
     return ErasureReport(user_id, erased_at, (*in_sql, *in_log, *in_runs), tuple(notes))
 
@@ -100,8 +101,7 @@ def _in_sql(connection: Connection, user_id: str) -> Iterator[Remains]:
     for holding in HOLDINGS:
         if rows := holding.count(connection, user_id):
             yield Remains(f"SQL {holding.table.name}", _rows(rows), None)
-    waiting = connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.key == user_id))
-    if waiting:
+    if waiting := _rows_of(connection, outbox, outbox.c.key == user_id):
         yield Remains("SQL outbox", f"{_rows(waiting)} on the way to the log", None)
 
 
@@ -115,6 +115,21 @@ def _in_log(erased_at: datetime, now: datetime) -> Iterator[Remains]:
         yield Remains(f"log {topic.name}", f"{own}, which no consumer heeds", until)
         yield Remains(f"log {topic.name}{DEAD_SUFFIX}", "messages that could not be read", until)
     yield Remains("SQL served_items", "as the author of posts that others were shown", until)
+
+
+def _by_unit(user_id: str) -> ColumnElement[bool]:
+    return (served_requests.c.unit_id == user_id) & (served_requests.c.user_id != user_id)
+
+
+def _as_unit(answers: int, erased_at: datetime) -> Iterator[Remains]:
+    """The ledger of another id under which the same person was served."""
+    if answers:
+        until = erased_at + READER_RETENTION
+        yield Remains("SQL served_requests", f"{_rows(answers)} of another id, assigned by this one", until)
+
+
+def _rows_of(connection: Connection, table: Table, where: ColumnElement[bool]) -> int:
+    return int(connection.scalar(select(func.count()).select_from(table).where(where)) or 0)
 
 
 def _in_runs(runs_url: str, user_id: str, now: datetime) -> Iterator[Remains]:
@@ -146,8 +161,7 @@ def _in_graph(connection: Connection, user_id: str) -> Iterator[str]:
         ("vertices", vertices, vertices.c.vertex_id == user_id),
         ("edges", edges, same),
     ):
-        rows = connection.scalar(select(func.count()).select_from(table).where(where))
-        if rows:
+        if rows := _rows_of(connection, table, where):
             yield f"SQL {what}: {_rows(rows)} with this id; if it is the reader's, remove them there."
 
 

@@ -73,6 +73,11 @@ def _user_id(table: Table) -> Callable[[str], ColumnElement[bool]]:
     return lambda user_id: table.c.user_id == user_id
 
 
+def _in_group(user_id: str) -> ColumnElement[bool]:
+    """The reader's own, and those of other ids that are assigned by the reader's."""
+    return (reader_units.c.user_id == user_id) | (reader_units.c.unit_id == user_id)
+
+
 def _own_answers(user_id: str) -> ColumnElement[bool]:
     own = select(served_requests.c.request_id).where(served_requests.c.user_id == user_id)
     return served_items.c.request_id.in_(own)
@@ -89,5 +94,5 @@ HOLDINGS: tuple[Holding, ...] = (
     Holding("answers", served_requests, _user_id(served_requests), {"reader": _json}),
     Holding("answer_items", served_items, _own_answers, {"inputs": _json}),
     Holding("outcomes", outcomes, _user_id(outcomes)),
-    Holding("experiment_units", reader_units, _user_id(reader_units)),
+    Holding("experiment_units", reader_units, _in_group),
 )
