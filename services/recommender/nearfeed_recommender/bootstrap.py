@@ -27,6 +27,7 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.erasure_check import erasure_operations
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
 from nearfeed_recommender.experiments.store import ExperimentStore
@@ -140,17 +141,22 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     engine = open_database(settings.database_url)
     try:
         configuration = _config_store(settings, engine)
-        yield _operations(configuration, _experiment_store(configuration), LiveKeys(engine))
+        yield _operations(settings, configuration, _experiment_store(configuration), LiveKeys(engine))
     finally:
         engine.dispose()
 
 
-def _operations(configuration: ConfigStore, trials: ExperimentStore, keys: LiveKeys) -> dict[str, Operation]:
+def _operations(
+    settings: RecommenderSettings, configuration: ConfigStore, trials: ExperimentStore, keys: LiveKeys
+) -> dict[str, Operation]:
     engine = configuration.engine
     return {
         **config_operations(configuration),
         **experiment_operations(trials),
         **key_operations(engine, keys),
+        **erasure_operations(
+            engine, settings.runs_url, load_secret(settings), has_app_topics=bool(settings.topic_map)
+        ),
         "audit.list": partial(list_audit, engine),
     }
 
@@ -245,7 +251,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=_operations(configuration, trials, access.keys),
+        operations=_operations(settings, configuration, trials, access.keys),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
