@@ -27,6 +27,7 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.erasure_check import erasure_operations
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
 from nearfeed_recommender.experiments.store import ExperimentStore
@@ -140,17 +141,22 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     engine = open_database(settings.database_url)
     try:
         configuration = _config_store(settings, engine)
-        yield _operations(configuration, _experiment_store(configuration), LiveKeys(engine))
+        yield _operations(settings, configuration, _experiment_store(configuration), LiveKeys(engine))
     finally:
         engine.dispose()
 
 
-def _operations(configuration: ConfigStore, trials: ExperimentStore, keys: LiveKeys) -> dict[str, Operation]:
+def _operations(
+    settings: RecommenderSettings, configuration: ConfigStore, trials: ExperimentStore, keys: LiveKeys
+) -> dict[str, Operation]:
     engine = configuration.engine
     return {
         **config_operations(configuration),
         **experiment_operations(trials),
         **key_operations(engine, keys),
+        **erasure_operations(
+            engine, settings.runs_url, load_secret(settings), has_app_topics=bool(settings.topic_map)
+        ),
         "audit.list": partial(list_audit, engine),
     }
 
@@ -181,14 +187,20 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     joining = Joining(secret, int(settings.attribution_hours * HOUR_MICROS))
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
-    access = open_access(settings, engine)
     trials = _experiment_store(configuration)
+    access = open_access(settings, engine)
     serving = _serving(settings, engine, log, store, secret, pooling, trials)
     relay = Relay(engine, log)
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, joining)),
         "ledger": Consumer(
-            engine, log, served.GROUP, served.TOPICS, served.handlers(joining), in_order=False
+            engine,
+            log,
+            served.GROUP,
+            served.TOPICS,
+            served.handlers(joining),
+            read=served.events_read,
+            in_order=False,
         ),
     }
     if settings.topic_map:
@@ -206,16 +218,17 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     return Recommender(
         app=create_app(
             ApiContext(
-                settings,
-                engine,
-                log,
-                store,
-                serving,
-                relay,
-                configuration,
-                trials,
-                graph_sources(serving),
-                access,
+                settings=settings,
+                engine=engine,
+                log=log,
+                store=store,
+                serving=serving,
+                relay=relay,
+                configuration=configuration,
+                experiments=trials,
+                graph=graph_sources(serving),
+                access=access,
+                joining=joining,
             )
         ),
         consumers=list(consumers.values()),
@@ -238,7 +251,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=_operations(configuration, trials, access.keys),
+        operations=_operations(settings, configuration, trials, access.keys),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )

@@ -17,6 +17,7 @@ from nearfeed_recommender.api import (
     key_routes,
     ledger_routes,
     page_routes,
+    reader_data_routes,
     reader_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
@@ -58,6 +59,7 @@ def create_app(context: ApiContext) -> FastAPI:
         audit_routes,
         key_routes,
         ledger_routes,
+        reader_data_routes,
     ):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]

@@ -20,7 +20,6 @@ from nearfeed_contracts.tables import served_requests
 from nearfeed_core.experiments.assignment import position
 from nearfeed_core.experiments.bandits import LinearArm, learned, new_arm
 from nearfeed_core.experiments.off_policy import Logged, Value, doubly_robust, ips, snips
-from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import Config, Part
 from nearfeed_recommender.experiments.contexts import DIM, context_of
 from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
@@ -168,7 +167,7 @@ def _rows(
         units=[row.unit for row in found],
         arms=np.array([order.index(row.arm) for row in found]),
         chances=np.array([row.propensity / kept for row in found]),
-        contexts=np.array([context_of(row.readings, row.hour * HOUR_MICROS) for row in found]),
+        contexts=np.array([context_of(row.readings, row.served_at) for row in found]),
         readings=np.array([row.readings for row in found], float),
         rewards=np.array([row.reward for row in found], float),
     )

@@ -48,7 +48,7 @@ def _by_arm(connection: Connection, experiment: Experiment, allocation: Thompson
 
 def _by_context(connection: Connection, experiment: Experiment, allocation: LinTS, now: int) -> Learned:
     rows = counts_by(connection, experiment, now, "arm", "readings", "hour")
-    contexts = np.array([context_of(row["readings"], row["hour"] * HOUR_MICROS) for row in rows])
+    contexts = np.array([context_of(row["readings"], int(row["hour"]) * HOUR_MICROS) for row in rows])
     contexts = contexts.reshape(len(rows), DIM)
     trials, successes = (np.array([row[name] for row in rows], float) for name in ("trials", "successes"))
     arms = experiment.live_arms

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import from_micros
 from nearfeed_core.experiments.clusters import Estimate, ratio
+from nearfeed_core.experiments.sequences import LEAST_UNITS
 from nearfeed_core.experiments.sizing import days_needed, lift_found, readers_needed
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.config.schema import Part
@@ -71,10 +72,10 @@ def size_of_plan(connection: Connection, plan: Plan, now: int) -> Size:
     first = first_answer(connection, plan.place)
     since = max(first if first is not None else now, now - max(DAYS) * DAY_MICROS)
     whole = _estimate(connection, plan, since, now)
-    if whole is None or not whole.mean:
+    if whole is None or not _is_known(whole):
         raise TooLittleError(
             f"metric: the ledger has too little of {plan.metric} at {plan.place} to tell a size; it needs "
-            "readers who were served there, and what they did."
+            f"{LEAST_UNITS} readers who were served there, and what they did."
         )
     shares = (plan.share, plan.share)
     known = {
@@ -82,7 +83,7 @@ def size_of_plan(connection: Connection, plan: Plan, now: int) -> Size:
         for days in DAYS
         if since + days * DAY_MICROS <= now
         and (found := _estimate(connection, plan, since, since + days * DAY_MICROS)) is not None
-        and found.mean
+        and _is_known(found)
     }
     history = [known.get(day) for day in range(1, max(known, default=0) + 1)]
     return Size(
@@ -100,6 +101,10 @@ def size_of_plan(connection: Connection, plan: Plan, now: int) -> Size:
 def _estimate(connection: Connection, plan: Plan, since: int, until: int) -> Estimate | None:
     sums = arm_sums(connection, Window(since, until, place=plan.place))
     return ratio(unit_sums(row, plan.metric, earlier=False)) if (row := sums.get("all")) else None
+
+
+def _is_known(found: Estimate) -> bool:
+    return found.units >= LEAST_UNITS and found.mean > 0 and found.variance > 0
 
 
 def _day(plan: Plan, days: int, found: Estimate) -> DayOut:
