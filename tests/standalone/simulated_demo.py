@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nearfeed_standalone.demo.films import films_of, load_ratings
 READERS = 24
 
 
+@cache
 def few_ratings() -> pl.DataFrame:
     """Those of readers who have enough of them for a part to be held out."""
     ratings = load_ratings()

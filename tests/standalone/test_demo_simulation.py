@@ -196,7 +196,7 @@ def _until(
     """What is answered once it is enough, while the process runs."""
     while not enough(found := ask()):
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.1)
+        time.sleep(0.5)
     return dict(found)
 
 
@@ -218,4 +218,4 @@ def _arms_of(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _has_come(results: dict[str, Any]) -> bool:
     arms = _arms_of(results).values()
-    return len(arms) == 2 and all(arm["impressions"] and arm["likes"] for arm in arms)
+    return len(arms) == 2 and all(arm["impressions"] and arm["clicks"] for arm in arms)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from nearfeed_standalone.demo.films import LIKED_FROM, films_of
 from nearfeed_standalone.demo.holding_out import READINGS_OF_A_SIMULATED, split
@@ -108,7 +109,8 @@ def test_weights_are_the_most_probable_ones(seed: int, stiffness: float) -> None
     random = np.random.default_rng(seed)
     features, labels = random.normal(size=(30, 4)), random.integers(0, 2, 30).astype(float)
     prior = random.normal(size=4)
-    weights = fitted(features, labels, prior, stiffness)
+    with threadpool_limits(1, "blas"):
+        weights = fitted(features, labels, prior, stiffness)
     slope = features.T @ (expit(features @ weights) - labels) + stiffness * (weights - prior)
     assert np.abs(slope).max() < 1e-2
 
