@@ -1,5 +1,6 @@
 """Simulated readers: what they do with a page, who comes when, and that it all arrives in the results."""
 
+import io
 import itertools
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,23 @@ import numpy as np
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from tests.standalone.simulated_demo import few_ratings
 
+from nearfeed_backends.opening import open_database
 from nearfeed_contracts.errors import ConflictError
+from nearfeed_recommender.bootstrap import operations_alone
+from nearfeed_recommender.experiments.records import list_experiments
+from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_runtime.settings import load_settings
+from nearfeed_runtime.sql import reading
 from nearfeed_standalone.demo import files
 from nearfeed_standalone.demo.acting import KINDS, acts_on, examination, goes_on
 from nearfeed_standalone.demo.holding_out import split
 from nearfeed_standalone.demo.tastes import Tastes
+from nearfeed_standalone.demo.trial import NAME, ensure_running
 from nearfeed_standalone.demo.turns import Simulation, Tally, come_and_go, turns
 from nearfeed_standalone.demo.visiting import visit
 from nearfeed_standalone.lock import read_owner
@@ -39,6 +49,7 @@ def page_of(seed: int, size: int) -> tuple[list[str], np.ndarray, np.ndarray]:
     return [f"p{number}" for number in range(size)], random.random(size), random.random((size, 3))
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(0, 10), st.integers(0, 200))
 def test_all_is_seen_and_nothing_is_read_unclicked_or_liked_unread(seed: int, size: int, first: int) -> None:
     posts, taste, draws = page_of(seed, size)
@@ -49,6 +60,7 @@ def test_all_is_seen_and_nothing_is_read_unclicked_or_liked_unread(seed: int, si
     assert acts == acts_on(posts, taste, first, draws)
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 10), st.integers(0, 200), st.integers(1, 200))
 def test_what_is_clicked_further_down_would_be_clicked_further_up(
     seed: int, size: int, first: int, down: int
@@ -59,6 +71,7 @@ def test_what_is_clicked_further_down_would_be_clicked_further_up(
     assert 0 < below < above <= 1
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 10), st.floats(0, 1))
 def test_what_is_more_to_the_taste_is_clicked_rather(seed: int, size: int, more: float) -> None:
     posts, taste, draws = page_of(seed, size)
@@ -67,6 +80,7 @@ def test_what_is_more_to_the_taste_is_clicked_rather(seed: int, size: int, more:
     assert goes_on(pleased, 0.5) is any(act.kind == "click" for act in pleased)
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 30))
 def test_all_come_before_any_comes_again_and_draw_as_the_seed_says(seed: int, readers: int) -> None:
     def some() -> list[tuple[int, float]]:
@@ -152,6 +166,22 @@ def test_a_folder_is_made_with_it_or_without(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(ConflictError, match=r"--simulate, and is trained on other data .* --fresh"):
             files.films_in(folder, simulated=wanted)
     files.films_in(simulated, simulated=True)
+
+
+def test_the_experiment_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
+    told, stated = io.StringIO(), {"author": "Ann", "reason": "seen enough"}
+    settings = load_settings(RecommenderSettings, data_dir=tmp_path)
+    with operations_alone(settings) as operations:
+        engine = open_database(settings.database_url)
+        run = partial(ensure_running, engine, operations, Console(file=told, width=200))
+        assert (run(), run()) == (NAME, NAME)
+        assert told.getvalue().count("goes on") == 1
+        list(operations["experiments.stop"](name=NAME, **stated))
+        assert (run(), run()) == (f"{NAME}~2", f"{NAME}~2")
+        with reading(engine) as connection:
+            running = list_experiments(connection, "running")
+        engine.dispose()
+    assert [each.name for each in running] == [f"{NAME}~2"]
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def pairs(ratings: pl.DataFrame) -> set[tuple[int, int]]:
     return set(ratings.select("userId", "movieId").iter_rows())
 
 
+@settings(deadline=None)
 @given(ratings_of_some())
 def test_the_later_third_is_held_out_of_readers_with_enough(ratings: pl.DataFrame) -> None:
     kept, held_out = split(ratings)
@@ -57,6 +58,7 @@ def test_the_later_third_is_held_out_of_readers_with_enough(ratings: pl.DataFram
         assert not len(later) or earlier.max() <= later.min()  # type: ignore[operator]
 
 
+@settings(deadline=None)
 @given(ratings_of_some(), st.integers(0, 2**32))
 def test_the_order_of_the_rows_does_not_matter(ratings: pl.DataFrame, seed: int) -> None:
     kept, held_out = split(ratings.sample(fraction=1, shuffle=True, seed=seed))

@@ -38,7 +38,7 @@ def simulated_readers(
 
     `folder` has the demo's files, `command` is how Nearfeed is called for it. They leave at the end.
     """
-    name = ensure_running(services, console)
+    name = ensure_running(services.engine, services.operations, console)
     tastes = tastes_of(pl.read_parquet(folder / HELD_OUT), pl.read_parquet(folder / ITEMS), simulation.seed)
     simulation = replace(simulation, readers=min(simulation.readers, len(tastes.readers)))
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)

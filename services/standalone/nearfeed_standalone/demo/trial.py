@@ -1,13 +1,14 @@
 """The demo's experiment: the personal feed against the latest and popular posts."""
 
+from collections.abc import Mapping
+
 import orjson
 from rich.console import Console
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from nearfeed_recommender.experiments.records import list_experiments
-from nearfeed_runtime.operations import show
+from nearfeed_runtime.operations import Operation, show
 from nearfeed_runtime.sql import reading
-from nearfeed_standalone.services import Services
 
 NAME = "personal-or-popular"
 CONTROL, PERSONAL = "latest-and-popular", "personal"
@@ -21,21 +22,21 @@ _DESIGN = {
 _STATED = {"author": "nearfeed demo", "reason": "a demonstration with simulated readers"}
 
 
-def ensure_running(services: Services, console: Console) -> str:
+def ensure_running(engine: Engine, operations: Mapping[str, Operation], console: Console) -> str:
     """The name of the experiment: the one that runs, or another where the last was stopped.
 
     Raises ConfigError and ConflictError where the folder's configuration or another experiment stands
     against it.
     """
-    with reading(services.engine) as connection:
+    with reading(engine) as connection:
         name, state = _newest(connection)
     if state == "running":
         console.print(f"experiment {name} goes on", highlight=False)
         return name
     if state is None:
         document = orjson.dumps({"name": name, **_DESIGN}).decode()
-        list(services.operations["experiments.apply"](text=document, **_STATED))
-    show(services.operations["experiments.start"](name=name, **_STATED), console)
+        list(operations["experiments.apply"](text=document, **_STATED))
+    show(operations["experiments.start"](name=name, **_STATED), console)
     return name
 
 
