@@ -37,6 +37,7 @@ from nearfeed_recommender.providers.contexts import KeptContexts
 from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.space_maps.making import map_space
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
@@ -112,9 +113,16 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield config_operations(_config_store(settings, engine))
+        yield _operations(settings, _config_store(settings, engine))
     finally:
         engine.dispose()
+
+
+def _operations(settings: RecommenderSettings, configuration: ConfigStore) -> dict[str, Operation]:
+    return {
+        **config_operations(configuration),
+        "map": partial(map_space, configuration.engine, settings.runs_url),
+    }
 
 
 def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
@@ -173,7 +181,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=config_operations(configuration),
+        operations=_operations(settings, configuration),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )

@@ -18,6 +18,7 @@ from nearfeed_recommender.bootstrap import (
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
 from nearfeed_runtime.process import run_until_signal, running
@@ -65,3 +66,4 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
 
 
 app.add_typer(configuring.make_app(_run), name="config")
+app.add_typer(mapping_spaces.make_app(_run))

@@ -11,6 +11,7 @@ import typer
 
 from nearfeed_indexer import commands as indexing
 from nearfeed_recommender.config import commands as configuring
+from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.demo.commands import demo
@@ -48,6 +49,7 @@ def make_app() -> typer.Typer:
 
         _mount(app, embedding.make_app(_run))
     _mount(app, indexing.make_app(_run))
+    _mount(app, mapping_spaces.make_app(_run))
     app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
     app.add_typer(pipelines.make_app(_data_dir), name="pipeline", rich_help_panel=MODELS)
     return app

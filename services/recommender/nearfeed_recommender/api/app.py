@@ -5,6 +5,8 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
+    admin_reader_routes,
+    browse_routes,
     config_entry_routes,
     config_routes,
     event_routes,
@@ -13,12 +15,16 @@ from nearfeed_recommender.api import (
     item_routes,
     page_routes,
     reader_routes,
+    space_routes,
+    system_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
 from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
+from nearfeed_recommender.page import routes as static_routes
+from nearfeed_recommender.recent import RecentCalls
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -35,13 +41,16 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
+    app.state.recent = RecentCalls()
     data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
-    for routes in (*data, config_routes, config_entry_routes):
+    operators = (admin_reader_routes, space_routes, system_routes, config_routes, config_entry_routes)
+    for routes in (*data, browse_routes, *operators):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )
     app.include_router(health_routes.router)
+    app.include_router(static_routes.make_router())
     install_problem_handlers(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
-    app.add_middleware(Observed)
+    app.add_middleware(Observed, recent=app.state.recent)
     return app

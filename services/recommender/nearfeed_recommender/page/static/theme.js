@@ -1,0 +1,20 @@
+// Light, dark, or as the system says.
+
+const KEPT = "nearfeed-theme";
+export const THEMES = ["auto", "light", "dark"];
+
+export function currentTheme() {
+  const kept = localStorage.getItem(KEPT);
+  return THEMES.includes(kept) ? kept : "auto";
+}
+
+export function setTheme(theme) {
+  localStorage.setItem(KEPT, theme);
+  document.documentElement.dataset.theme = theme;
+  document.dispatchEvent(new Event("theme"));
+}
+
+/** The colour that a custom property of the style has now. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}

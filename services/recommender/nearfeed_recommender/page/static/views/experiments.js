@@ -1,0 +1,1 @@
+export function openExperiments(root) { root.append('…'); }

@@ -1,0 +1,1 @@
+export function openSpace(root) { root.append('…'); }
