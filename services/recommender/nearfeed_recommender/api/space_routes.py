@@ -13,11 +13,11 @@ from nearfeed_contracts.runs import Manifest
 from nearfeed_contracts.tables import reader_builds, spaces
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import FeedItemOut, item_out
-from nearfeed_recommender.posts import facts_by_id
 from nearfeed_recommender.previewing import preview_feed
 from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_recommender.space_maps.files import SpaceMap, read_map, write_map
+from nearfeed_recommender.space_maps.labels import labels_by_id
 from nearfeed_recommender.space_maps.making import make_map, reader_place, require_space
 from nearfeed_runtime.sql import reading
 
@@ -51,6 +51,7 @@ class PointOut(BaseModel):
     """A post's place on the map; `community` is an index into the map's communities."""
 
     id: str
+    title: str
     x: float
     y: float
     community: int
@@ -165,13 +166,13 @@ def _space_out(row: Any, active: str | None, readers: int | None) -> SpaceOut:
 
 def _map_out(context: Context, made: SpaceMap) -> MapOut:
     with reading(context.engine) as connection:
-        facts = facts_by_id(connection, made.item_ids)
-    communities = sorted({fact.community_id for fact in facts.values()})
+        labels = labels_by_id(connection, made.item_ids)
+    communities = sorted({label.community_id for label in labels.values()})
     number = {community: index for index, community in enumerate(communities)}
     points = [
-        PointOut(id=item_id, x=x, y=y, community=number[facts[item_id].community_id])
+        PointOut(id=item_id, title=label.title, x=x, y=y, community=number[label.community_id])
         for item_id, (x, y) in zip(made.item_ids, made.places, strict=True)
-        if item_id in facts
+        if (label := labels.get(item_id))
     ]
     return MapOut(
         space=made.space,

@@ -14,7 +14,12 @@ export function setTheme(theme) {
   document.dispatchEvent(new Event("theme"));
 }
 
-/** The colour that a custom property of the style has now. */
+/** The colour that a custom property of the style stands for now. */
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const probe = document.createElement("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
 }
