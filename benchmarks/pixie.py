@@ -208,7 +208,7 @@ def with_late_edges(graph: WalkGraph, stored: Stored, asked: Sequence[Request], 
 
 
 def asking(graph: WalkGraph, steps: int) -> Ask:
-    return lambda request: graph.recommend(request.readings, limit=KEPT, steps=steps)
+    return lambda request: list(graph.recommend(request.readings, limit=KEPT, steps=steps))
 
 
 def early_rule(steps: int, enough: int) -> Rule:

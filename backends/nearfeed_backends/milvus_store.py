@@ -141,13 +141,21 @@ class MilvusStore:
 
     def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
         """`k` is at most 16,384."""
+        return self.search_many(space, [vector], k, where)[0]
+
+    def search_many(
+        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
+    ) -> list[list[Hit]]:
+        """`k` is at most 16,384."""
         if k > MAX_K:
             raise ValueError(f"k must be at most {MAX_K}, not {k}")
         with self._using(space) as found:
-            check_vector(vector, found.dim)
-            if k < 1 or where.community_ids == frozenset():
-                return []
-            return self._hits(found.collection, vector, k, expression(where))
+            for vector in vectors:
+                check_vector(vector, found.dim)
+            if k < 1 or where.community_ids == frozenset() or not vectors:
+                return [[] for _ in vectors]
+            rows = [np.asarray(vector, np.float32) for vector in vectors]
+            return self._hits(found.collection, rows, k, expression(where))
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         rows: list[Any] = []
@@ -178,28 +186,24 @@ class MilvusStore:
     def _collections(self, found: _Space) -> list[str]:
         return [found.collection, graph_name(found.collection)] if self._graph else [found.collection]
 
-    def _hits(self, collection: str, vector: VectorArray, k: int, where: str) -> list[Hit]:
+    def _hits(self, collection: str, vectors: list[VectorArray], k: int, where: str) -> list[list[Hit]]:
         if self._graph and self._graph.answers(collection, where):
             params = self._graph.search_params(k)
-            hits = self._ask(graph_name(collection), vector, k, where, params)
+            found = self._ask(graph_name(collection), vectors, k, where, params)
             # At least k posts match wherever the graph is asked, so fewer hits are a loss of the graph's.
-            if len(hits) == k:
-                return hits
-        return self._ask(collection, vector, k, where, _EXACT)
+            if all(len(hits) == k for hits in found):
+                return found
+        return self._ask(collection, vectors, k, where, _EXACT)
 
     def _ask(
-        self, collection: str, vector: VectorArray, k: int, where: str, params: dict[str, Any]
-    ) -> list[Hit]:
-        [hits] = self._client.search(
-            collection,
-            [np.asarray(vector, np.float32)],
-            filter=where,
-            limit=k,
-            search_params=params,
-            **self._reading,
+        self, collection: str, vectors: list[VectorArray], k: int, where: str, params: dict[str, Any]
+    ) -> list[list[Hit]]:
+        found = self._client.search(
+            collection, vectors, filter=where, limit=k, search_params=params, **self._reading
         )
         return [
-            Hit(item_id, float(distance)) for item_id, distance in zip(hits.ids, hits.distances, strict=True)
+            [Hit(item, float(distance)) for item, distance in zip(hits.ids, hits.distances, strict=True)]
+            for hits in found
         ]
 
     @contextmanager

@@ -1,11 +1,15 @@
 """MySQL 8 and MariaDB: how they are connected to, and one migration at a time."""
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
 
 from sqlalchemy import (
     URL,
     Connection,
+    Dialect,
     Engine,
     create_engine,
     event,
@@ -16,7 +20,8 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from nearfeed_backends.errors import DATABASE, BackendSettingError, missing_driver
 from nearfeed_backends.migrations import current_revision, migrate
@@ -28,6 +33,8 @@ _POOL_SECONDS = 10
 _RECYCLE_SECONDS = 1_800  # below the idle limits of servers and proxies
 _CONNECT_SECONDS = 10
 _MIGRATION_SECONDS = 300
+_IDLE_SECONDS = 1.0
+_USED_AT = "nearfeed_used_at"
 _VERSIONS = "alembic_version"
 
 
@@ -40,8 +47,6 @@ def mysql_engine(url: URL) -> Engine:
     try:
         engine = create_engine(
             url,
-            isolation_level="READ COMMITTED",
-            pool_pre_ping=True,
             pool_size=_POOL,
             max_overflow=_OVERFLOW,
             pool_timeout=_POOL_SECONDS,
@@ -54,13 +59,16 @@ def mysql_engine(url: URL) -> Engine:
         )
     except (ModuleNotFoundError, NoSuchModuleError):
         raise missing_driver(DATABASE, url.drivername, "mysql-connector-python") from None
+    event.listen(engine, "connect", _make_reader)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
     return engine
 
 
 def migrate_alone(engine: Engine) -> None:
     """Brings the schema to HEAD; of several processes that start at once, one does it."""
-    with engine.connect() as connection, _migration_lock(connection):
+    with engine.connect() as connection, _migration_lock(connection), _writing_throughout(connection):
         _make_text_exact(connection)
         if current_revision(connection) is None:
             _clear_unfinished(connection)
@@ -68,9 +76,41 @@ def migrate_alone(engine: Engine) -> None:
         connection.commit()
 
 
+def _make_reader(connection: Any, _record: Any) -> None:
+    """Transactions of a session read, for most do: those that write say so, at the price of a statement."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READ_ONLY_OPTION):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if not connection.get_execution_options().get(READ_ONLY_OPTION):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+
+
+@contextmanager
+def _writing_throughout(connection: Connection) -> Iterator[None]:
+    """A change of the schema commits, so that what follows it is a transaction of its own."""
+    connection.exec_driver_sql("SET SESSION TRANSACTION READ WRITE")
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.rollback()
+            connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+
+
+def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """A server that has been started anew has lost its connections, which takes it longer than a second."""
+    if time.monotonic() - record.info.get(_USED_AT, time.monotonic()) < _IDLE_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError(str(error)) from error
 
 
 @contextmanager

@@ -67,6 +67,11 @@ class NumpyStore:
         hits = [Hit(row.item_id, float(score)) for row, score in zip(rows, scores, strict=True)]
         return sorted(hits, key=lambda hit: (-hit.score, hit.item_id))[:k]
 
+    def search_many(
+        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
+    ) -> list[list[Hit]]:
+        return [self.search(space, vector, k, where) for vector in vectors]
+
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         with self._lock:
             rows = self._space(space).rows

@@ -106,6 +106,11 @@ class OpenSearchStore:
                     return hits
             return self._ask(space, k, by_scan(values, where))
 
+    def search_many(
+        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
+    ) -> list[list[Hit]]:
+        return [self.search(space, vector, k, where) for vector in vectors]
+
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         vectors: dict[str, VectorArray] = {}
         self._dim(space)

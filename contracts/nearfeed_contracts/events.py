@@ -33,6 +33,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Control = Literal["block", "mute", "follow", "less"]
 ServedState = Literal["whole", "degraded", "failed"]
+Attribution = Literal["told", "window", "none", "unknown", "forged"]
 
 VectorArray = NDArray[np.float32]
 
@@ -128,6 +129,13 @@ class ItemVector(Event):
     inferred: bool = False
 
 
+def value_belongs_to_rating(value: float | None, info: ValidationInfo) -> float | None:
+    """A validator of `value`, for a model in which `kind` stands before it."""
+    if "kind" in info.data and (info.data["kind"] == "rating") != (value is not None):
+        raise ValueError("is required for kind rating, and belongs to no other kind")
+    return value
+
+
 class Interaction(Event):
     """One action of a reader on a post. `value` belongs to `rating` alone (0 to 5)."""
 
@@ -139,12 +147,7 @@ class Interaction(Event):
     value: float | None = Field(default=None, ge=0, le=5, allow_inf_nan=False, validate_default=True)
     request_id: Id | None = None
 
-    @field_validator("value")
-    @classmethod
-    def _value_belongs_to_rating(cls, value: float | None, info: ValidationInfo) -> float | None:
-        if "kind" in info.data and (info.data["kind"] == "rating") != (value is not None):
-            raise ValueError("is required for kind rating, and belongs to no other kind")
-        return value
+    _value = field_validator("value")(value_belongs_to_rating)
 
 
 class Impression(Event):

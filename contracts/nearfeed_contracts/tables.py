@@ -254,12 +254,13 @@ served_requests = Table(
     Column("experiment", _ID),
     Column("arm", _ID),
     Column("propensity", _DOUBLE),
-    Column("unit_id", _ID),
+    Column("unit_id", _ID),  # NULL: the reader's id
     Column("state", String(16), nullable=False, server_default="whole"),  # whole, degraded, failed
     Column("took_ms", _DOUBLE),
     Index("served_requests_by_reader", "user_id", "served_at"),
     Index("served_requests_by_time", "served_at"),
     Index("served_requests_by_experiment", "experiment", "served_at"),
+    Index("served_requests_by_unit", "unit_id"),
 )
 
 # Written by the consumer: the posts of such a section.
@@ -286,7 +287,7 @@ outcomes = Table(
     Column("occurred_at", BigInteger, primary_key=True, autoincrement=False),
     Column("value", _DOUBLE),
     Column("request_id", _ID),  # the answer that it came of; NULL: of none that is known
-    Column("attribution", String(16), nullable=False),  # told, window, none, forged
+    Column("attribution", String(16), nullable=False),  # nearfeed_contracts.events.Attribution
     Column("impression_at", BigInteger),  # of the impression that an action was attributed to
     Column("experiment", _ID),
     Column("arm", _ID),
@@ -295,7 +296,19 @@ outcomes = Table(
     Index("outcomes_by_time", "occurred_at"),
 )
 
-# Written by the API: experiments as they stand; `revision` counts the changes of all of them.
+# Written by the API: sections of answers that the ledger lacks, as they were found missing.
+ledger_losses = Table(
+    "ledger_losses",
+    metadata,
+    Column("loss_id", String(32), primary_key=True),
+    Column("found_at", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),  # full, failed, killed
+    Column("sections", BigInteger, nullable=False),
+    Index("ledger_losses_by_time", "found_at"),
+)
+
+# Written by the API, and by the consumer for what acts by itself: experiments as they stand; `revision`
+# counts the changes of all of them.
 experiments = Table(
     "experiments",
     metadata,
@@ -309,7 +322,7 @@ experiments = Table(
     Column("started_at", BigInteger),
     Column("stopped_at", BigInteger),
     Column("stop_reason", _TEXT),
-    Index("experiments_by_revision", "revision"),
+    Index("experiments_by_revision", "revision", unique=True),
 )
 
 # Written by the consumer: results as they were at a time, without any reader's id.
@@ -328,6 +341,8 @@ reader_units = Table(
     Column("user_id", _ID, primary_key=True),
     Column("unit_id", _ID, nullable=False),
     Column("merged_at", BigInteger, nullable=False),
+    Column("first_served_at", BigInteger),  # NULL: not as far as the ledger went
+    Index("reader_units_by_unit", "unit_id"),
 )
 
 # Written by the consumer: readers who began anew; what they did until then is void.
@@ -352,7 +367,7 @@ api_keys = Table(
     Column("revoked_at", BigInteger),
 )
 
-# Written by the API in the transaction of each change by an operator.
+# Written by the API and the indexer, in the transaction of each change by an operator.
 audit = Table(
     "audit",
     metadata,

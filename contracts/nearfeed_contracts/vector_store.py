@@ -85,6 +85,12 @@ class VectorStore(Protocol):
         """The min(k, matching) items of the highest inner product, best first."""
         ...
 
+    def search_many(
+        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
+    ) -> list[list[Hit]]:
+        """What `search` finds with each of the vectors, in one question where the store can."""
+        ...
+
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         """The vectors of those items that the space holds."""
         ...

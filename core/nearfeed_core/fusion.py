@@ -1,10 +1,10 @@
 """Several rankings become one: the same code serves a provider and evaluates it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 
 def fused(
-    rankings: Mapping[str, Sequence[str]], weights: Mapping[str, float], k: float = 60.0
+    rankings: Mapping[str, Iterable[str]], weights: Mapping[str, float], k: float = 60.0
 ) -> dict[str, float]:
     """Scores by item, best first: the sum of weight / (k + rank) over the rankings that have it.
 

@@ -5,7 +5,7 @@ them alone (`nearfeed_core.ranking_features`), so that they are the same in both
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 MOST_SHARES = 20
@@ -26,7 +26,7 @@ class ReaderInputs:
     tags: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "ReaderInputs":
@@ -51,7 +51,7 @@ class PostInputs:
     scores: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "PostInputs":

@@ -54,7 +54,8 @@ class Consumer:
     """One member of a consumer group that turns events into effects by a table of handlers.
 
     A handler gets a run of events of one type, in order, inside the transaction of the batch.
-    A type without handlers is passed over. `read` tells which events a message is, and raises
+    A type without handlers is passed over. Where effects are the same in any order, `in_order=False` makes
+    one run of all events of a type in a batch. `read` tells which events a message is, and raises
     UnreadableEventError for one that goes to the dead letters.
     """
 
@@ -68,6 +69,7 @@ class Consumer:
         *,
         read: Read = events_of,
         batch: int = 500,
+        in_order: bool = True,
     ) -> None:
         self._engine = engine
         self._log = log
@@ -76,6 +78,7 @@ class Consumer:
         self._handlers = handlers
         self._read = read
         self._batch = batch
+        self._in_order = in_order
         self._subscription: Subscription = log.subscribe(topics, group, self._stored_position)
 
     def run(self, stop: threading.Event) -> None:
@@ -114,7 +117,8 @@ class Consumer:
         self, transaction: Connection, messages: Sequence[Message], events: Sequence[Event]
     ) -> dict[TopicPartition, int]:
         moved = self._move_positions(transaction, messages)
-        for kind, run in groupby(events, type):
+        in_turn = events if self._in_order else sorted(events, key=lambda event: type(event).__name__)
+        for kind, run in groupby(in_turn, type):
             batch = list(run)
             for handle in self._handlers.get(kind, ()):
                 handle(transaction, batch)

@@ -95,6 +95,16 @@ class VectorStoreContract:
         hits = store.search(space, vector(2, 3, 0, 0), 3, EVERYTHING)
         assert [(hit.item_id, hit.score) for hit in hits] == [("9", 21.0), ("8", 19.0), ("7", 17.0)]
 
+    def test_many_searches_find_what_each_finds(self, store: VectorStore, space: str) -> None:
+        store.upsert(space, [post(str(i), vector(i, 1, 0, 5 - i), community=f"c{i % 2}") for i in range(10)])
+        store.flush(space)
+        where = Filter(community_ids=frozenset({"c1"}))
+        asked = [vector(2, 3, 0, 0), vector(0, 0, 1, 1), vector(-1, 0, 0, 0)]
+        assert store.search_many(space, asked, 3, where) == [
+            store.search(space, each, 3, where) for each in asked
+        ]
+        assert store.search_many(space, [], 3, where) == []
+
     def test_vectors_are_not_normalised(self, store: VectorStore, space: str) -> None:
         store.upsert(space, [post("long", vector(10, 0, 0, 0)), post("unit", vector(1, 0, 0, 0))])
         store.flush(space)

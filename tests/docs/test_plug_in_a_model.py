@@ -136,7 +136,7 @@ def test_lists_of_a_script_are_evaluated_and_answered(shell: Shell) -> None:
     neighbours = load_neighbours(open_run((shell.folder / "nearfeed-data/runs/also-read-1").as_uri()))
     near = neighbours.of("p000", 5)
     assert sum(taste_of(int(hit.item_id[1:])) == taste_of(0) for hit in near) >= 4
-    assert neighbours.closest([("p000", 1.0), ("p003", 0.5)], 5, {"p000", "p003"})
+    assert list(neighbours.closest([("p000", 1.0), ("p003", 0.5)], 5, {"p000", "p003"}))
 
 
 def test_the_parts_of_the_configuration_are_valid() -> None:

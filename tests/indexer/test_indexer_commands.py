@@ -8,21 +8,24 @@ import pytest
 from typer.testing import CliRunner
 
 from nearfeed_indexer.commands import make_app
+from nearfeed_runtime.auditing import machine_user
 from nearfeed_runtime.operations import Said, Step
+
+ME = {"actor": machine_user()}
 
 
 @pytest.mark.parametrize(
     ("typed", "asked"),
     [
-        (["load", "s1"], ("load", {"run": "s1", "activate": False, "wait": None})),
+        (["load", "s1"], ("load", {"run": "s1", "activate": False, "wait": None, **ME})),
         (
             ["load", "s1", "--activate", "--wait", "5"],
-            ("load", {"run": "s1", "activate": True, "wait": 5.0}),
+            ("load", {"run": "s1", "activate": True, "wait": 5.0, **ME}),
         ),
         (["spaces", "list"], ("spaces.list", {})),
-        (["spaces", "activate", "s1"], ("spaces.activate", {"space": "s1"})),
-        (["spaces", "rollback"], ("spaces.rollback", {})),
-        (["spaces", "drop", "s1"], ("spaces.drop", {"space": "s1"})),
+        (["spaces", "activate", "s1"], ("spaces.activate", {"space": "s1", **ME})),
+        (["spaces", "rollback"], ("spaces.rollback", {**ME})),
+        (["spaces", "drop", "s1"], ("spaces.drop", {"space": "s1", **ME})),
     ],
 )
 def test_each_command_runs_its_operation(typed: list[str], asked: tuple[str, Mapping[str, Any]]) -> None:

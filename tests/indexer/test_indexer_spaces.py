@@ -11,6 +11,7 @@ from nearfeed_indexer.dropping import drop_space, reconcile_store
 from nearfeed_indexer.loading import Loader, load_run
 from nearfeed_indexer.readiness import NotReadyError
 from nearfeed_indexer.spaces import COLUMNS, activate_space, list_spaces, roll_back
+from nearfeed_runtime.auditing import audited, machine_user
 from nearfeed_runtime.operations import Listed, Said, Step
 
 
@@ -210,3 +211,21 @@ def test_a_space_that_the_store_has_lost_is_loaded_anew(world: Any, tmp_path: Pa
     assert set(world.vectors("s1")) == {"i1", "i2"}
     assert _active(world) == "s1"
     assert world.spaces() == {"s1": "ready"}
+
+
+def test_changes_of_spaces_are_audited(world: Any, tmp_path: Path) -> None:
+    _load(world, tmp_path, "s1", activate=True)
+    _load(world, tmp_path, "s2")
+    list(activate_space(world.engine, "s2", "Ann"))
+    list(activate_space(world.engine, "s2", "Bob"))  # changes nothing
+    list(drop_space(world.engine, world.store, "s1", "Cleo"))
+    with world.engine.connect() as connection:
+        found = audited(connection, None, 10)
+    assert [(each.actor, each.action, each.target) for each in reversed(found)] == [
+        (machine_user(), "spaces.load", "s1"),
+        (machine_user(), "spaces.activate", "s1"),
+        (machine_user(), "spaces.load", "s2"),
+        ("Ann", "spaces.activate", "s2"),
+        ("Cleo", "spaces.drop", "s1"),
+    ]
+    assert found[1].detail == {"replaced": "s1"}

@@ -46,9 +46,7 @@ def open_page(browser: Browser, page_world: PageWorld) -> Iterator[Open]:
     faults: list[str] = []
     contexts = []
 
-    def open_(
-        hash_: str = "", *, url: str = "", expected: tuple[str, ...] = ("422",), **options: object
-    ) -> Page:
+    def open_(hash_: str = "", *, url: str = "", expected: tuple[str, ...] = (), **options: object) -> Page:
         context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
-from nearfeed_contracts.tables import interactions, items, reader_controls
+from nearfeed_contracts.tables import interactions, items, outcomes, reader_controls
 from nearfeed_runtime.sql import reading
 
 pytestmark = pytest.mark.browser
@@ -132,6 +132,23 @@ def test_leave_join_and_post(open_page: Any, page_world: PageWorld) -> None:
     item_id = card.get_attribute("data-item")
     assert page_world.client.get(f"/v1/items/{item_id}").json()["tags"] == ["noir", "evening"]
     assert item_id in feed_ids(page_world, "eun")
+
+
+def test_what_was_seen_is_told(open_page: Any, page_world: PageWorld) -> None:
+    page = open_page("#/feed?user=dee")
+    expect(page.locator(".card")).to_have_count(20)
+
+    def impressions() -> list[Any]:
+        with reading(page_world.engine) as connection:
+            query = select(outcomes).where(outcomes.c.user_id == "dee", outcomes.c.kind == "impression")
+            return list(connection.execute(query))
+
+    eventually(page, impressions)
+    first, last = page.locator(".card").first, page.locator(".card").last
+    seen = {row.item_id for row in impressions()}
+    assert first.get_attribute("data-item") in seen
+    assert last.get_attribute("data-item") not in seen
+    assert {row.attribution for row in impressions()} == {"told"}
 
 
 def test_sources_and_scores_on_demand(open_page: Any, page_world: PageWorld) -> None:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_make_a_map_and_find_the_reader(open_page: Any, page_world: PageWorld) -> None:
-    page = open_page("#/space?user=fay", expected=("404", "422"))
+    page = open_page("#/space?user=fay", expected=("404",))
     page.get_by_role("button", name="Make the map").click()
     canvas = page.locator("canvas")
     expect(canvas).to_be_visible()

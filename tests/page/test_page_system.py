@@ -17,10 +17,11 @@ def test_system_tells_what_the_service_says(open_page: Any, page_world: PageWorl
     assert found["checks"] == {"database": True, "log": True, "vectors": True}
     expect(page.locator(".tile .up")).to_have_count(3)
     expect(page.locator(".tiles")).to_contain_text("first")
-    row = page.locator(".topics-lag tr", has_text="interactions")
-    expect(row).to_contain_text("recommender")
     (lag,) = [topic for topic in found["topics"] if topic["topic"] == "interactions"]
-    assert lag["groups"] == [{"group": "recommender", "behind": 0}]
+    assert {"group": "recommender", "behind": 0} in lag["groups"]
+    for group in lag["groups"]:
+        row = page.locator(".topics-lag tr", has_text="interactions").filter(has_text=group["group"])
+        expect(row).to_be_visible()
     expect(page.locator(".spaces tbody tr")).to_have_count(2)
     expect(page.locator(".routes tr", has_text="GET /v1/feed")).to_be_visible()
     expect(page.locator("svg.chart").first).to_be_visible()
@@ -30,7 +31,7 @@ def test_system_tells_what_the_service_says(open_page: Any, page_world: PageWorl
 
 
 def test_a_key_is_asked_for_once_and_its_scopes_are_told(open_page: Any, page_world: PageWorld) -> None:
-    refused = ("401", "403", "422")
+    refused = ("401", "403")
     page = open_page("#/feed?user=ann", url=page_world.guarded_url, expected=refused)
     expect(page.get_by_role("dialog")).to_have_count(1)
     page.get_by_label("API key").fill("a wrong one")
@@ -56,7 +57,11 @@ def test_a_key_is_asked_for_once_and_its_scopes_are_told(open_page: Any, page_wo
 
 def test_korean_dark_and_narrow(open_page: Any, page_world: PageWorld) -> None:
     page = open_page(
-        "#/feed?user=ann", locale="ko-KR", color_scheme="dark", viewport={"width": 360, "height": 740}
+        "#/feed?user=ann",
+        locale="ko-KR",
+        color_scheme="dark",
+        viewport={"width": 360, "height": 740},
+        expected=("404",),  # of a space without a map
     )
     expect(page.get_by_role("link", name="피드", exact=True)).to_have_attribute("aria-current", "page")
     expect(page.locator(".card .reason").first).to_have_text(re.compile("On noir, part .*읽으셔서$"))

@@ -113,7 +113,10 @@ def test_neighbours_answer_as_the_oracle(
         for neighbour, score in lists.get(item, []):
             sums[neighbour] += weight * score
     best = sorted(sums.items(), key=lambda entry: (-entry[1], entry[0]))
-    assert model.closest(readings, limit, exclude) == [hit for hit in best if hit[0] not in exclude][:limit]
+    assert (
+        list(model.closest(readings, limit, exclude))
+        == [hit for hit in best if hit[0] not in exclude][:limit]
+    )
 
 
 @any_folder

@@ -58,10 +58,10 @@ def test_what_the_same_circle_reads_is_recommended(graph: WalkGraph) -> None:
     assert set(found(graph, "p0", exclude={"p4", "nowhere"})) == even - {"p0", "p4"}
     assert len(found(graph, "p0", limit=3)) == 3
     assert found(graph, "nowhere") == found(graph) == []
-    hits = graph.recommend([("p0", 1.0), ("p1", 0.0)], limit=50)
+    hits = list(graph.recommend([("p0", 1.0), ("p1", 0.0)], limit=50))
     assert {hit.item_id for hit in hits} == even - {"p0"}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    assert hits == graph.recommend([("p0", 0.5), ("p0", 0.5), ("p1", 0.0)], limit=50)
+    assert hits == list(graph.recommend([("p0", 0.5), ("p0", 0.5), ("p1", 0.0)], limit=50))
 
 
 def test_new_readers_and_posts_are_found_at_once_and_after_compacting(graph: WalkGraph) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from nearfeed_runtime.auditing import machine_user
 from nearfeed_runtime.operations import Runner, show
 
 Space = Annotated[str, typer.Argument(help="name of a space, as `spaces list` shows it")]
@@ -24,7 +25,8 @@ def make_app(run: Runner) -> typer.Typer:
         wait: Annotated[float | None, typer.Option(min=0, help="seconds to wait until it is ready")] = None,
     ) -> None:
         """Load a run into a space of its own, beside the one that is served."""
-        show(run("load", {"run": _located(run_), "activate": activate, "wait": wait}))
+        chosen = {"run": _located(run_), "activate": activate, "wait": wait}
+        show(run("load", {**chosen, "actor": machine_user()}))
 
     return app
 
@@ -45,16 +47,16 @@ def _spaces_app(run: Runner) -> typer.Typer:
     @app.command()
     def activate(space: Space) -> None:
         """Serve a space that is ready."""
-        show(run("spaces.activate", {"space": space}))
+        show(run("spaces.activate", {"space": space, "actor": machine_user()}))
 
     @app.command()
     def rollback() -> None:
         """Serve the space that was served before."""
-        show(run("spaces.rollback", {}))
+        show(run("spaces.rollback", {"actor": machine_user()}))
 
     @app.command()
     def drop(space: Space) -> None:
         """Remove a space that is not served."""
-        show(run("spaces.drop", {"space": space}))
+        show(run("spaces.drop", {"space": space, "actor": machine_user()}))
 
     return app

@@ -12,6 +12,7 @@ from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import all_spaces, known_space, lock_active
 from nearfeed_indexer.contexts import lock_changes
+from nearfeed_runtime.auditing import machine_user, put_audit
 from nearfeed_runtime.operations import Said, Step
 from nearfeed_runtime.sql import committed, let_others_write, reading
 
@@ -19,34 +20,36 @@ logger = structlog.get_logger(__name__)
 _CONTEXTS_PER_DELETE = 5_000
 
 
-def drop_space(engine: Engine, store: VectorStore, space: str) -> Iterator[Step]:
+def drop_space(engine: Engine, store: VectorStore, space: str, actor: str | None = None) -> Iterator[Step]:
     """Removes a space that is not active, or what a crashed drop has left of one.
 
-    Raises NotFoundError and ConflictError.
+    `actor` is who the audit names; without one, the user who runs this process. Raises NotFoundError and
+    ConflictError.
     """
     if not _has_remains(engine, store, space):
-        remove_row(engine, space)
+        remove_row(engine, space, actor or machine_user())
     purge_space(engine, store, space)
     yield Said(f"Space {space} is dropped.")
 
 
-def remove_row(engine: Engine, space: str) -> None:
+def remove_row(engine: Engine, space: str, actor: str) -> None:
     """Raises NotFoundError and, for the active space, ConflictError."""
-    committed(engine, partial(_remove_row, space=space))
+    committed(engine, partial(_remove_row, space=space, actor=actor))
 
 
-def _remove_row(transaction: Connection, space: str) -> None:
+def _remove_row(transaction: Connection, space: str, actor: str) -> None:
     lock_changes(transaction)
     known_space(transaction, space)
     if lock_active(transaction) == space:
         raise ConflictError(f"Space {space} is active; activate another one before you drop it.")
     transaction.execute(delete(spaces).where(spaces.c.space == space))
+    put_audit(transaction, actor, "spaces.drop", space, {})
 
 
-def discard_space(engine: Engine, store: VectorStore, space: str) -> None:
+def discard_space(engine: Engine, store: VectorStore, space: str, actor: str) -> None:
     """Removes a space whose run turned out to be broken, unless it is served."""
     with suppress(NotFoundError, ConflictError):
-        remove_row(engine, space)
+        remove_row(engine, space, actor)
         purge_space(engine, store, space)
 
 

@@ -23,6 +23,7 @@ from nearfeed_indexer.posts import PostRow, posts_of
 from nearfeed_indexer.readiness import wait_until_ready
 from nearfeed_indexer.spaces import activate_space
 from nearfeed_indexer.vectors import Entry, put_entries
+from nearfeed_runtime.auditing import machine_user
 from nearfeed_runtime.operations import Progress, Said, Step
 from nearfeed_runtime.sql import committed
 
@@ -43,25 +44,29 @@ class Loader:
     batch: int = 2_000
 
 
-def load_run(loader: Loader, run: str, activate: bool = False, wait: float | None = None) -> Iterator[Step]:
+def load_run(
+    loader: Loader, run: str, activate: bool = False, wait: float | None = None, actor: str | None = None
+) -> Iterator[Step]:
     """Loads a run by URL, path or space name, waits until its space is ready, and may activate it.
 
-    Going on after a break is the same call once more. Raises NearfeedError: a run that is missing,
+    Going on after a break is the same call once more. `actor` is who the audit names; without one, the
+    user who runs this process. Raises NearfeedError: a run that is missing,
     broken or of another kind, a space that exists, or one that is not ready after `wait` seconds.
     """
+    actor = actor or machine_user()
     checked = yield from check_run(find_run(run, loader.runs_url))
-    open_space(loader.engine, loader.store, checked.run)
+    open_space(loader.engine, loader.store, checked.run, actor)
     try:
         for step in load_vectors(loader.engine, loader.store, checked, loader.batch):
             yield step
             loader.pump()
     except BrokenRunError:
-        discard_space(loader.engine, loader.store, checked.space)
+        discard_space(loader.engine, loader.store, checked.space, actor)
         raise
     seconds = loader.ready_seconds if wait is None else wait
     yield from wait_until_ready(loader.engine, loader.store, checked, seconds, loader.pump)
     if activate:
-        yield from activate_space(loader.engine, checked.space)
+        yield from activate_space(loader.engine, checked.space, actor)
 
 
 def load_vectors(

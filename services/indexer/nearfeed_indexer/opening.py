@@ -12,25 +12,27 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import LOADING, find_space
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_indexer.dropping import purge_space
+from nearfeed_runtime.auditing import machine_user, put_audit
 from nearfeed_runtime.sql import committed
 
 
-def open_space(engine: Engine, store: VectorStore, run: Run) -> None:
+def open_space(engine: Engine, store: VectorStore, run: Run, actor: str | None = None) -> None:
     """Makes a space, or finds it as a load of the same run has left it. Raises ConflictError.
 
     What a crashed drop has left of a former one is removed. A space whose vectors the store has
-    lost begins anew.
+    lost begins anew. `actor` is who the audit names; without one, the user who runs this process.
     """
     purge_space(engine, store, run.manifest.space)
-    committed(engine, partial(_open, store=store, run=run))
+    committed(engine, partial(_open, store=store, run=run, actor=actor or machine_user()))
 
 
-def _open(transaction: Connection, store: VectorStore, run: Run) -> None:
+def _open(transaction: Connection, store: VectorStore, run: Run, actor: str) -> None:
     space = run.manifest.space
     lock_changes(transaction)
     row = find_space(transaction, space)
     if row is None:
         _insert(transaction, run)
+        put_audit(transaction, actor, "spaces.load", space, {"run": run.url})
     elif row.manifest != run.manifest.model_dump_json():
         raise ConflictError(
             f"Space {space} was made from another run, at {row.run_url}; "

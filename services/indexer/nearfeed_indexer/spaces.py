@@ -22,6 +22,7 @@ from nearfeed_indexer.catalogue import (
 )
 from nearfeed_indexer.contexts import lock_changes
 from nearfeed_indexer.readiness import UNBUILT, NotReadyError, held_posts, readers_of
+from nearfeed_runtime.auditing import machine_user, put_audit
 from nearfeed_runtime.operations import Listed, Said, Step
 from nearfeed_runtime.sql import committed, reading, upsert
 
@@ -36,13 +37,16 @@ def list_spaces(engine: Engine) -> Iterator[Step]:
     yield Listed(COLUMNS, rows)
 
 
-def activate_space(engine: Engine, space: str) -> Iterator[Step]:
-    """Serves a space that is ready, from the next request on. Raises NotFoundError and NotReadyError."""
-    former = committed(engine, partial(_activate, space=space))
+def activate_space(engine: Engine, space: str, actor: str | None = None) -> Iterator[Step]:
+    """Serves a space that is ready, from the next request on. Raises NotFoundError and NotReadyError.
+
+    `actor` is who the audit names; without one, the user who runs this process.
+    """
+    former = committed(engine, partial(_activate, space=space, actor=actor or machine_user()))
     yield Said(_tell(space, former))
 
 
-def roll_back(engine: Engine) -> Iterator[Step]:
+def roll_back(engine: Engine, actor: str | None = None) -> Iterator[Step]:
     """Serves the space that was served before; twice in a row leads back. Raises ConflictError."""
     with reading(engine) as connection:
         query = (
@@ -53,10 +57,10 @@ def roll_back(engine: Engine) -> Iterator[Step]:
         former = connection.scalar(query.limit(1))
     if former is None:
         raise ConflictError("No other space has been active before, so there is none to roll back to.")
-    yield from activate_space(engine, former)
+    yield from activate_space(engine, former, actor)
 
 
-def _activate(transaction: Connection, space: str) -> str | None:
+def _activate(transaction: Connection, space: str, actor: str) -> str | None:
     """Returns the space that was active before."""
     lock_changes(transaction)
     row = known_space(transaction, space)
@@ -65,6 +69,7 @@ def _activate(transaction: Connection, space: str) -> str | None:
         raise NotReadyError(f"Space {space} is not ready: {'; '.join(_missing(transaction, row))}.")
     if former != space:
         _set_active(transaction, space)
+        put_audit(transaction, actor, "spaces.activate", space, {"replaced": former})
     return former
 
 

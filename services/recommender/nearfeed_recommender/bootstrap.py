@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.topics import INTERACTIONS, SERVED
+from nearfeed_contracts.topics import INTERACTIONS
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
@@ -25,20 +26,27 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.experiments.live import LiveExperiments
+from nearfeed_recommender.experiments.operations import experiment_operations
+from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
+from nearfeed_recommender.ledger_views import tell_missing
+from nearfeed_recommender.losses import keep_loss
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.outcomes import Joining
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.profiles import ContextCache
-from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.contexts import KeptBySpace, kept_contexts
 from nearfeed_recommender.providers.facts import kept_facts
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps.making import map_space
 from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_runtime.auditing import list_audit
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
@@ -46,6 +54,7 @@ from nearfeed_runtime.process import Loop, every
 
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
+_EXPERIMENTS_SECONDS = 0.5
 _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
@@ -113,14 +122,19 @@ def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operat
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
-        yield _operations(settings, _config_store(settings, engine))
+        configuration = _config_store(settings, engine)
+        yield _operations(settings, configuration, _experiment_store(configuration))
     finally:
         engine.dispose()
 
 
-def _operations(settings: RecommenderSettings, configuration: ConfigStore) -> dict[str, Operation]:
+def _operations(
+    settings: RecommenderSettings, configuration: ConfigStore, trials: ExperimentStore
+) -> dict[str, Operation]:
     return {
         **config_operations(configuration),
+        **experiment_operations(trials),
+        "audit.list": partial(list_audit, configuration.engine),
         "map": partial(map_space, configuration.engine, settings.runs_url),
     }
 
@@ -132,6 +146,13 @@ def _config_store(settings: RecommenderSettings, engine: Engine) -> ConfigStore:
     return ConfigStore(engine, settings.runs_url, live)
 
 
+def _experiment_store(configuration: ConfigStore) -> ExperimentStore:
+    """The experiments, as they are now."""
+    live = LiveExperiments(configuration.engine)
+    live.refresh()
+    return ExperimentStore(configuration.engine, live, configuration)
+
+
 def _open_store(url: str) -> VectorStore:
     try:
         return open_store(url)
@@ -141,13 +162,17 @@ def _open_store(url: str) -> VectorStore:
 
 def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     secret = load_secret(settings)
+    joining = Joining(secret, int(settings.attribution_hours * HOUR_MICROS))
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
-    serving = _serving(settings, engine, log, store, secret, pooling, configuration.live)
+    trials = _experiment_store(configuration)
+    serving = _serving(settings, engine, log, store, secret, pooling, trials)
     relay = Relay(engine, log)
     consumers = {
-        "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, secret)),
-        "ledger": Consumer(engine, log, served.GROUP, [SERVED.name], served.handlers(secret)),
+        "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, joining)),
+        "ledger": Consumer(
+            engine, log, served.GROUP, served.TOPICS, served.handlers(joining), in_order=False
+        ),
     }
     if settings.topic_map:
         consumers["app-topics"] = app_topics.open_consumer(Path(settings.topic_map), engine, log, secret)
@@ -163,25 +188,29 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
 
     return Recommender(
         app=create_app(
-            ApiContext(settings, engine, log, store, serving, relay, configuration, graph_sources(serving))
+            ApiContext(
+                settings, engine, log, store, serving, relay, configuration, trials, graph_sources(serving)
+            )
         ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("ledger-notes", serving.ledger.run),
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
+            Loop("experiments", every(_EXPERIMENTS_SECONDS, serving.experiments.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, serving.models.follow)),
-            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.refresh)),
+            Loop("popularity", every(_POPULARITY_SECONDS, serving.popularity.follow)),
             Loop("newcomers", every(_POPULARITY_SECONDS, serving.newcomers.refresh)),
         ],
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
-            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune, engine))),
+            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
+            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=_operations(settings, configuration),
+        operations=_operations(settings, configuration, trials),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
@@ -194,21 +223,24 @@ def _serving(
     store: VectorStore,
     secret: bytes,
     pooling: Pooling,
-    config: LiveConfig,
+    trials: ExperimentStore,
 ) -> Serving:
+    config = trials.configuration.live
     search_seconds = _search_seconds(settings)
     return Serving(
         engine=engine,
         store=store,
         breaker=StoreBreaker(search_seconds),
         config=config,
+        experiments=trials.live,
         models=Registry(engine, settings.runs_url, config),
         popularity=Popularity(engine),
         newcomers=Newcomers(engine),
         pooling=pooling,
         facts=kept_facts(engine),
-        contexts=KeptContexts(engine, pooling),
-        ledger=Ledger(log),
+        contexts=kept_contexts(engine, pooling),
+        vectors=KeptBySpace(store.fetch),
+        ledger=Ledger(log, settings.data_dir / "ledger", partial(keep_loss, engine)),
         secret=secret,
         page_ttl_micros=int(settings.page_ttl_minutes * 60_000_000),
         deadline_seconds=search_seconds or _EMBEDDED_SECONDS,

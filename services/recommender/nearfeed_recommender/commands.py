@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import typer
 
+from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.bootstrap import (
     bootstrap,
     bootstrap_consumer,
@@ -16,6 +17,7 @@ from nearfeed_recommender.bootstrap import (
     operations_alone,
 )
 from nearfeed_recommender.config import commands as configuring
+from nearfeed_recommender.experiments import commands as experimenting
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps import commands as mapping_spaces
@@ -65,5 +67,7 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
         yield from runner_of(operations)(name, arguments)
 
 
+add_audit(app, _run)
 app.add_typer(configuring.make_app(_run), name="config")
+app.add_typer(experimenting.make_app(_run), name="experiments")
 app.add_typer(mapping_spaces.make_app(_run))

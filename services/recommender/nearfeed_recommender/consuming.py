@@ -10,6 +10,7 @@ from nearfeed_contracts.events import Event, Interaction, UserErased
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import erased_users, interactions, user_vectors
 from nearfeed_recommender.erasures import erased_since, hash_user
+from nearfeed_recommender.outcomes import Joining, forget_outcomes
 from nearfeed_recommender.reader_rows import merge_events
 from nearfeed_recommender.served import forget_served
 from nearfeed_recommender.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
@@ -20,11 +21,11 @@ GROUP = "recommender"
 READERS_AT_ONCE = 50
 
 
-def handlers(pooling: Pooling, secret: bytes) -> Handlers:
+def handlers(pooling: Pooling, joining: Joining) -> Handlers:
     """The flow from an event to what it changes."""
     return {
-        Interaction: [partial(merge_rows, secret), partial(refresh_readers, pooling)],
-        UserErased: [partial(erase_readers, secret)],
+        Interaction: [partial(merge_rows, joining.secret), partial(refresh_readers, pooling)],
+        UserErased: [partial(erase_readers, joining)],
     }
 
 
@@ -46,13 +47,15 @@ def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[
         mark_stale(transaction, space, later)
 
 
-def erase_readers(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
     """Removes all that is known of readers, and keeps a keyed hash so that a replay stays void."""
     for event in events:
         if not isinstance(event, UserErased):
             continue
-        row = {"user_hash": hash_user(secret, event.user_id), "erased_at": to_micros(event.erased_at)}
+        at = to_micros(event.erased_at)
+        row = {"user_hash": hash_user(joining.secret, event.user_id), "erased_at": at}
         upsert(transaction, erased_users, [row])
         for table in (interactions, user_vectors):
             transaction.execute(delete(table).where(table.c.user_id == event.user_id))
         forget_served(transaction, event.user_id)
+        forget_outcomes(joining, transaction, event.user_id, at)

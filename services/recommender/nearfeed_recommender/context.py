@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.config.changing import ConfigStore
+from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
 from nearfeed_recommender.providers.serving import Serving
@@ -24,4 +25,5 @@ class ApiContext:
     serving: Serving
     relay: Relay
     configuration: ConfigStore
+    experiments: ExperimentStore
     graph: GraphSources

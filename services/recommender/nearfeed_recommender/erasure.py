@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, select
 from nearfeed_contracts.events import UserErased
 from nearfeed_contracts.tables import feed_pages, items, memberships, reader_controls
 from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
+from nearfeed_recommender.experiments.units import forget_units
 from nearfeed_recommender.outbox import put_outbox
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_runtime.sql import chunks
@@ -21,6 +22,7 @@ def erase_user(transaction: Connection, secret: bytes, user_id: str, own_posts: 
     """Removes memberships, controls and pages, deletes or anonymises own posts, and tells the log."""
     for table in (memberships, reader_controls, feed_pages):
         transaction.execute(delete(table).where(table.c.user_id == user_id))
+    forget_units(transaction, user_id)
     own = list(
         transaction.scalars(
             select(items.c.item_id).where(items.c.author_id == user_id, items.c.deleted.is_(False))

@@ -3,12 +3,15 @@
 Read `first_page` and `next_page` from the top; every step is a function in a module beside.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
+from nearfeed_recommender.experiments.choosing import arms_of, choose, noted_fields, provider_of
+from nearfeed_recommender.experiments.schema import FEED_PLACE
 from nearfeed_recommender.posts import audience_of
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.inputs import Inputs
@@ -20,11 +23,11 @@ from nearfeed_recommender.rankings import (
     entries_of,
     keep_ranking,
     kept_ranking,
-    new_request_id,
     read_cursor,
     sign_cursor,
 )
-from nearfeed_recommender.serving_notes import Answer, note_served
+from nearfeed_recommender.request_ids import new_nonce, sign_request_id
+from nearfeed_recommender.serving_notes import Answer, failure_noted, note_served
 from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
 from nearfeed_runtime.sql import committed, reading
 
@@ -58,13 +61,25 @@ def first_page(
     explain: bool = False,
 ) -> FeedPage:
     """Ranks for the reader, keeps the ranking for the pages to come, and shows its first page."""
+    began = time.perf_counter()
     now = serving.config.current
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, wanted, published_after)
         request = open_request(serving, connection, audience, active_space_of(connection))
-        ranked = rank_by(serving, request, now.config, now.config.feed, Fetches(serving, request))
+        nonce = new_nonce()
+        chosen = choose(serving, connection, now.config, request, nonce, [FEED_PLACE])
+        assignment = chosen.get(FEED_PLACE)
+        provider = provider_of(assignment, now.config.feed)
+        request_id = sign_request_id(
+            serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce
+        )
+        answer = Answer(
+            request_id, None, SECTION, provider, now.version, 0, began, **noted_fields(assignment, user_id)
+        )
+        with failure_noted(serving, request, answer):
+            ranked = rank_by(serving, request, now.config, provider, Fetches(serving, request))
         ranking = Ranking(
-            request_id=new_request_id(),
+            request_id=request_id,
             user_id=user_id,
             space=request.space,
             provider=ranked.provider,
@@ -74,8 +89,9 @@ def first_page(
             communities=tuple(sorted(wanted)),
             published_after=published_after,
             entries=entries_of(ranked, explain=explain),
+            assignment=assignment,
         )
-        page = _show(serving, connection, request, ranking, ranked.inputs, 0, limit)
+        page = _show(serving, connection, request, ranking, ranked.inputs, 0, limit, began)
     if page.next_cursor:
         committed(serving.engine, lambda kept: keep_ranking(kept, ranking, serving.page_ttl_micros))
     FEEDS.labels(page.items[0].entry.source if page.items else "none", str(page.degraded).lower()).inc()
@@ -84,12 +100,13 @@ def first_page(
 
 def next_page(serving: Serving, user_id: str, cursor: str, limit: int) -> FeedPage:
     """Goes on where the cursor points. Raises InvalidCursorError and ExpiredCursorError."""
+    began = time.perf_counter()
     request_id, position = read_cursor(serving.secret, user_id, cursor)
     with reading(serving.engine) as connection:
         ranking = kept_ranking(connection, request_id, serving.page_ttl_micros)
         audience = audience_of(connection, user_id, frozenset(ranking.communities), ranking.published_after)
         request = open_request(serving, connection, audience, ranking.space)
-        return _show(serving, connection, request, ranking, None, position, limit)
+        return _show(serving, connection, request, ranking, None, position, limit, began)
 
 
 def _show(
@@ -100,13 +117,24 @@ def _show(
     inputs: Inputs | None,
     position: int,
     limit: int,
+    began: float,
 ) -> FeedPage:
     """The page from `position` on, noted in the ledger."""
     audience = request.audience.relaxed(ranking.filters)
     shown, after = visible_from(connection, audience, ranking.entries, position, limit)
     more = after < len(ranking.entries)
     cursor = sign_cursor(serving.secret, request.user_id, ranking.request_id, after) if more else None
-    items = with_reasons(serving, connection, request.profile, ranking.space, shown)
-    answer = Answer(ranking.request_id, None, SECTION, ranking.provider, ranking.config_version, position)
+    items = with_reasons(serving, connection, request, shown)
+    answer = Answer(
+        ranking.request_id,
+        None,
+        SECTION,
+        ranking.provider,
+        ranking.config_version,
+        position,
+        began,
+        state="degraded" if ranking.failures else "whole",
+        **noted_fields(ranking.assignment, request.user_id),
+    )
     note_served(serving, request, answer, items, inputs)
     return FeedPage(ranking.request_id, ranking.space, ranking.provider, ranking.failures, cursor, items)

@@ -69,6 +69,11 @@ class LateStore:
     def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
         return self._opened.search(space, vector, k, where)
 
+    def search_many(
+        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
+    ) -> list[list[Hit]]:
+        return self._opened.search_many(space, vectors, k, where)
+
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         return self._opened.fetch(space, item_ids)
 

@@ -17,7 +17,7 @@ from nearfeed_runtime.sql import committed, reading, sole_worker, statements
 logger = structlog.get_logger(__name__)
 RELAYED = Counter("nearfeed_outbox_relayed_total", "Changes that the relay has put on the log.")
 _BATCH = 500
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.25  # who writes wakes its own relay; this is for what another process has left
 _RETRY_SECONDS = 1.0
 
 

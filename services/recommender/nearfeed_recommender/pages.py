@@ -1,5 +1,6 @@
 """A page: all its sections in one answer, each filled by its provider, each failing alone."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -8,14 +9,19 @@ import structlog
 from sqlalchemy import Connection
 
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
+from nearfeed_contracts.events import ServedState
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
+from nearfeed_recommender.experiments.assigning import Assignment
+from nearfeed_recommender.experiments.choosing import arms_of, choose, noted_fields, provider_of
+from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.posts import Post, audience_of, posts_by_id
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.pipeline import Ranked, rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.rankings import Entry, entries_of, new_request_id
+from nearfeed_recommender.rankings import Entry, entries_of
+from nearfeed_recommender.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.serving_notes import Answer, note_served
 from nearfeed_recommender.showing import ShownPost, visible_from, with_reasons
 from nearfeed_runtime.sql import reading
@@ -58,6 +64,12 @@ class _Plan:
     entries: Sequence[Entry] = ()
 
     @property
+    def state(self) -> ServedState:
+        if self.ranked is None:
+            return "failed"
+        return "degraded" if self.failures else "whole"
+
+    @property
     def first_ids(self) -> list[str]:
         """What it shows, if all of it may be seen."""
         return [entry.item_id for entry in self.entries[: self.section.limit]]
@@ -68,16 +80,21 @@ def answer_page(serving: Serving, name: str, user_id: str, *, explain: bool = Fa
 
     Raises UnknownPageError.
     """
+    began = time.perf_counter()
     now = serving.config.current
     page = _page_of(now, name)
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, frozenset(), None)
         request = open_request(serving, connection, audience, active_space_of(connection))
-        plans = _rank(serving, request, now, page, explain)
+        nonce = new_nonce()
+        places = [Place(name, section.name) for section in page.sections]
+        chosen = choose(serving, connection, now.config, request, nonce, places)
+        plans = _rank(serving, request, now, _with_arms(name, page, chosen), explain)
         shown = _show(connection, request, plans)
-        posts = with_reasons(serving, connection, request.profile, request.space, list(chain(*shown)))
-    answer = PageAnswer(new_request_id(), request.space, now.version, _filled(plans, shown, posts))
-    _note(serving, request, name, answer, plans)
+        posts = with_reasons(serving, connection, request, list(chain(*shown)))
+    request_id = sign_request_id(serving.secret, user_id, request.now, now.version, arms_of(chosen), nonce)
+    answer = PageAnswer(request_id, request.space, now.version, _filled(plans, shown, posts))
+    _note(serving, request, name, answer, plans, chosen, began)
     return answer
 
 
@@ -86,6 +103,19 @@ def _page_of(now: Snapshot, name: str) -> Page:
         known = ", ".join(sorted(now.config.pages)) or "none"
         raise UnknownPageError(f"There is no page {name!r}; pages: {known}.")
     return now.config.pages[name]
+
+
+def _with_arms(name: str, page: Page, chosen: Mapping[Place, Assignment]) -> Page:
+    """The page with the providers that experiments have chosen."""
+    if not chosen:
+        return page
+    sections = (
+        section.model_copy(
+            update={"provider": provider_of(chosen.get(Place(name, section.name)), section.provider)}
+        )
+        for section in page.sections
+    )
+    return page.model_copy(update={"sections": tuple(sections)})
 
 
 def _rank(serving: Serving, request: Request, now: Snapshot, page: Page, explain: bool) -> list[_Plan]:
@@ -140,7 +170,25 @@ def _filled(
     ]
 
 
-def _note(serving: Serving, request: Request, page: str, answer: PageAnswer, plans: Sequence[_Plan]) -> None:
+def _note(
+    serving: Serving,
+    request: Request,
+    page: str,
+    answer: PageAnswer,
+    plans: Sequence[_Plan],
+    chosen: Mapping[Place, Assignment],
+    began: float,
+) -> None:
     for plan, section in zip(plans, answer.sections, strict=True):
-        noted = Answer(answer.request_id, page, section.name, section.provider, answer.config_version, 0)
+        noted = Answer(
+            answer.request_id,
+            page,
+            section.name,
+            section.provider,
+            answer.config_version,
+            0,
+            began,
+            state=plan.state,
+            **noted_fields(chosen.get(Place(page, section.name)), request.user_id),
+        )
         note_served(serving, request, noted, section.items, plan.ranked.inputs if plan.ranked else None)

@@ -1,6 +1,12 @@
-"""What is popular now: posts by the number of readers in a window, counted anew at intervals."""
+"""What is popular now: posts by the number of readers in a window.
 
-from collections.abc import Iterable
+Posts that have been read are counted anew every few seconds, all posts every few minutes: readings that
+have left the window or were taken back, and posts that were deleted, are known then.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, func, or_, select
@@ -10,10 +16,13 @@ from nearfeed_contracts.tables import interactions, items
 from nearfeed_contracts.vector_store import Filter
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.posts import Audience
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import chunks, reading
 
 _KEPT = 20_000
 _KEPT_OF_A_COMMUNITY = 200
+_WHOLE_SECONDS = 300.0
+_OVERLAP_MICROS = 30_000_000  # readings come to SQL a little late
+_MOST_CHANGED = 5_000
 DEFAULT_DAYS = 30.0
 
 
@@ -35,11 +44,26 @@ class Popularity:
         self._engine = engine
         self._counted: dict[float, list[CountedPost]] = {}
         self._readers: dict[str, int] = {}
+        self._counted_at: dict[float, float] = {}  # monotonic, in seconds
+        self._seen_until = 0  # microseconds since 1970
 
     def refresh(self) -> None:
         """Counts every window that was asked for."""
         for days in {DEFAULT_DAYS, *self._counted}:
             self._count(days)
+
+    def follow(self) -> None:
+        """Counts what has been read since the last call, and windows that are due as a whole."""
+        now = now_micros()
+        with reading(self._engine) as connection:
+            changed = _read_since(connection, self._seen_until - _OVERLAP_MICROS)
+        for days in {DEFAULT_DAYS, *self._counted}:
+            age = time.monotonic() - self._counted_at.get(days, -math.inf)
+            if age >= _WHOLE_SECONDS or len(changed) > _MOST_CHANGED:
+                self._count(days)
+            else:
+                self._count_again(days, changed)
+        self._seen_until = now
 
     def top(self, audience: Audience, limit: int, days: float = DEFAULT_DAYS) -> list[str]:
         """Ids of the most read posts that the audience allows, as far as the snapshot knows."""
@@ -54,8 +78,18 @@ class Popularity:
         return self._counted[days] if days in self._counted else self._count(days)
 
     def _count(self, days: float) -> list[CountedPost]:
+        self._counted_at[days] = time.monotonic()
         with reading(self._engine) as connection:
-            counted = _count_readers(connection, now_micros() - int(days * DAY_MICROS))
+            return self._keep(days, _count_readers(connection, _start_of(days)))
+
+    def _count_again(self, days: float, item_ids: Sequence[str]) -> None:
+        posts = {post.item_id: post for post in self._counted[days]}
+        with reading(self._engine) as connection:
+            for some in chunks(item_ids):
+                posts |= {post.item_id: post for post in _count_readers(connection, _start_of(days), some)}
+        self._keep(days, sorted(posts.values(), key=lambda post: (-post.count, post.item_id)))
+
+    def _keep(self, days: float, counted: list[CountedPost]) -> list[CountedPost]:
         self._counted[days] = counted
         if days == DEFAULT_DAYS:
             self._readers = {post.item_id: post.count for post in counted}
@@ -78,11 +112,24 @@ def first_allowed(posts: Iterable[CountedPost], where: Filter, limit: int) -> li
     return found
 
 
-def _count_readers(connection: Connection, since: int) -> list[CountedPost]:
+def _start_of(days: float) -> int:
+    return now_micros() - int(days * DAY_MICROS)
+
+
+def _read_since(connection: Connection, since: int) -> Sequence[str]:
+    query = select(interactions.c.item_id).where(interactions.c.newest_at >= since).distinct()
+    return connection.scalars(query.limit(_MOST_CHANGED + 1)).all()
+
+
+def _count_readers(
+    connection: Connection, since: int, item_ids: Sequence[str] | None = None
+) -> list[CountedPost]:
+    """Of all posts, or of some, those that are kept, best first."""
     readers = func.count().label("readers")
+    own = [] if item_ids is None else [interactions.c.item_id.in_(item_ids)]
     counted = (
         select(interactions.c.item_id, readers)
-        .where(interactions.c.newest_at >= since)
+        .where(interactions.c.newest_at >= since, *own)
         .group_by(interactions.c.item_id)
         .subquery()
     )

@@ -1,7 +1,7 @@
 """Posts as the feed shows them, read from SQL, and the last check of what a reader may see (rule: nobody
 sees what they may not, even where the index lags)."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -60,6 +60,7 @@ class Audience:
     history: Mapping[str, Reading] = field(default_factory=dict)
     own: bool = False
     wanted: frozenset[str] | None = None
+    joined: frozenset[str] = frozenset()
 
     def relaxed(self, filters: Collection[object]) -> "Audience":
         """Without the filters membership, date, seen and own, as far as they are not among `filters`."""
@@ -110,7 +111,15 @@ def audience_of(
     excluded = frozenset(item for item, reading in history.items() if reading.is_excluded())
     controls = controls_of(connection, user_id)
     return Audience(
-        user_id, communities, published_after, seen, controls, excluded, history, wanted=wanted or None
+        user_id,
+        communities,
+        published_after,
+        seen,
+        controls,
+        excluded,
+        history,
+        wanted=wanted or None,
+        joined=joined,
     )
 
 
@@ -133,27 +142,40 @@ def facts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Facts]:
 
 
 def latest_posts(
-    connection: Connection, audience: Audience, limit: int, authors: frozenset[str] | None = None
+    connection: Connection,
+    audience: Audience,
+    limit: int,
+    facts_of: Callable[[Collection[str]], Mapping[str, Facts]],
+    authors: frozenset[str] | None = None,
 ) -> list[str]:
-    """Ids of the newest posts that the audience allows, newest first; of `authors` alone, if given."""
-    where = audience.filter()
-    query = select(*_FACTS).where(items.c.deleted.is_(False))
-    if where.community_ids is not None:
-        query = query.where(items.c.community_id.in_(where.community_ids))
-    if where.published_after is not None:
-        query = query.where(items.c.published_at >= where.published_after)
-    if authors is not None:
-        query = query.where(items.c.author_id.in_(authors))
-    query = query.where(items.c.author_id.not_in(where.exclude_author_ids))
-    query = query.order_by(items.c.published_at.desc(), items.c.item_id)
+    """Ids of the newest posts that the audience allows, newest first; of `authors` alone, if given.
+
+    `facts_of` tells what undeleted posts are.
+    """
     allowed: list[str] = []
-    size = limit + len(where.exclude_item_ids)
+    size = limit + len(audience.filter().exclude_item_ids)
     for number in range(_MOST_LOOKS):
-        rows = connection.execute(query.limit(size).offset(number * size)).all()
-        allowed += [row.item_id for row in rows if audience.allows(row.item_id, _facts_of(row))]
-        if len(allowed) >= limit or len(rows) < size:
+        ids = _newest_ids(connection, audience, authors, number * size, size)
+        facts = facts_of(ids)
+        allowed += [item for item in ids if item in facts and audience.allows(item, facts[item])]
+        if len(allowed) >= limit or len(ids) < size:
             break
     return allowed[:limit]
+
+
+def _newest_ids(
+    connection: Connection, audience: Audience, authors: frozenset[str] | None, start: int, size: int
+) -> Sequence[str]:
+    """Ids alone, which indexes have in this order: texts would make the server sort."""
+    query = select(items.c.item_id)
+    if audience.communities is not None:
+        query = query.where(items.c.community_id.in_(audience.communities))
+    if audience.published_after is not None:
+        query = query.where(items.c.published_at >= audience.published_after)
+    if authors is not None:
+        query = query.where(items.c.author_id.in_(authors))
+    newest_first = (items.c.published_at.desc(), items.c.item_id.desc())
+    return connection.scalars(query.order_by(*newest_first).offset(start).limit(size)).all()
 
 
 def has_posts_since(connection: Connection, audience: Audience, since: int) -> bool:

@@ -24,4 +24,4 @@ def preview_feed(serving: Serving, user_id: str, space: str, limit: int) -> list
         ranked = rank_by(serving, request, config, config.feed, Fetches(serving, request))
         entries = entries_of(ranked, explain=False)
         shown, _ = visible_from(connection, audience.relaxed(ranked.filters), entries, 0, limit)
-        return with_reasons(serving, connection, request.profile, space, shown)
+        return with_reasons(serving, connection, request, shown)

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, delete, select
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
+from nearfeed_recommender.experiments.assigning import Assignment
 from nearfeed_recommender.providers.candidates import SOURCE_MARK, Mark
 from nearfeed_recommender.providers.pipeline import Ranked
 from nearfeed_runtime.sql import upsert
@@ -54,6 +54,7 @@ class Ranking:
     communities: tuple[str, ...]
     published_after: int | None
     entries: tuple[Entry, ...]
+    assignment: Assignment | None = None
 
 
 def entries_of(ranked: Ranked, *, explain: bool) -> tuple[Entry, ...]:
@@ -68,10 +69,6 @@ def entries_of(ranked: Ranked, *, explain: bool) -> tuple[Entry, ...]:
         )
         for candidate in ranked.candidates
     )
-
-
-def new_request_id() -> str:
-    return secrets.token_urlsafe(16)
 
 
 def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> None:
@@ -93,7 +90,8 @@ def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ra
     body = orjson.loads(page)
     body["entries"] = tuple(_entry(*entry) for entry in body["entries"])
     body |= {name: tuple(body[name]) for name in ("communities", "filters")}
-    return Ranking(**body)
+    assignment = body.pop("assignment", None)
+    return Ranking(**body, assignment=Assignment(**assignment) if assignment else None)
 
 
 def _entry(item_id: str, score: float, source: str, kind: str, marks: list[list[Any]]) -> Entry:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearfeed_recommender.config.schema import Source, VectorsSource
 from nearfeed_recommender.posts import Post
-from nearfeed_recommender.profiles import Profile, Vector
+from nearfeed_recommender.profiles import Vector
 
 BY_READINGS = ("close_to_read", "read_by_others", "new")
 """The kinds of reason that name the closest reading."""
@@ -33,18 +33,16 @@ class Reason:
     item_id: str | None = None
 
 
-def closest_readings(profile: Profile, shown: Mapping[str, Vector]) -> dict[str, str]:
+def closest_readings(read: Mapping[str, Vector], shown: Mapping[str, Vector]) -> dict[str, str]:
     """For each shown post the id of the reading whose context has the highest cosine with its own.
 
-    `shown` has contexts (dim) by post. Readings of weight 0 are no reasons.
+    Both have contexts (dim) by post.
     """
-    counted = [index for index, weight in enumerate(profile.weights) if weight > 0]
-    if not counted or not shown:
+    if not read or not shown:
         return {}
-    readings = _unit(profile.contexts[counted])
-    posts = _unit(np.stack(list(shown.values())))
-    best = (posts @ readings.T).argmax(axis=1)
-    return {item: profile.item_ids[counted[index]] for item, index in zip(shown, best, strict=True)}
+    readings, posts = _unit(np.stack(list(read.values()))), _unit(np.stack(list(shown.values())))
+    ids = list(read)
+    return {item: ids[index] for item, index in zip(shown, (posts @ readings.T).argmax(axis=1), strict=True)}
 
 
 def kind_of(source: Source) -> str:

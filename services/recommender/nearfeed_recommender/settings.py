@@ -32,4 +32,10 @@ class RecommenderSettings(Settings):
         "an embedded store is waited for",
     )
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")
+    attribution_hours: float = Field(
+        default=24,
+        gt=0,
+        le=30 * 24,
+        description="how long after an impression an action without a request id may be said to come of it",
+    )
     clock_skew_minutes: float = Field(default=5, ge=0, description="how far ahead an event's time may be")

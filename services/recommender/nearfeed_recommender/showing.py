@@ -7,7 +7,7 @@ from types import MappingProxyType
 from sqlalchemy import Connection
 
 from nearfeed_recommender.posts import Audience, Post, posts_by_id
-from nearfeed_recommender.profiles import Profile
+from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.rankings import Entry
 from nearfeed_recommender.reasons import BY_READINGS, Reason, closest_readings, reason_for
@@ -48,17 +48,15 @@ def visible_from(
 
 
 def with_reasons(
-    serving: Serving,
-    connection: Connection,
-    profile: Profile | None,
-    space: str | None,
-    shown: Sequence[tuple[Entry, Post]],
+    serving: Serving, connection: Connection, request: Request, shown: Sequence[tuple[Entry, Post]]
 ) -> list[ShownPost]:
     """Each post with its reason; where that is a reading, with the closest one."""
     personal = [entry.item_id for entry, _ in shown if entry.kind in BY_READINGS]
     closest: dict[str, str] = {}
-    if space and profile and personal:
-        closest = closest_readings(profile, serving.contexts.of(space, personal))
+    if request.space and personal:
+        contexts = serving.contexts.of(request.space, [*(item for item, _ in request.readings), *personal])
+        readings = {item: contexts[item] for item, _ in request.readings if item in contexts}
+        closest = closest_readings(readings, {item: contexts[item] for item in personal if item in contexts})
     read = posts_by_id(connection, set(closest.values()))
     return [
         ShownPost(post, entry, reason_for(entry.kind, post, read.get(closest.get(post.id, ""))))

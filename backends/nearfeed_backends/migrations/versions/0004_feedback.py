@@ -48,6 +48,7 @@ def widen_ledger() -> None:
     add_column("served_requests", state)
     add_column("served_requests", sa.Column("took_ms", DOUBLE))
     create_index("served_requests_by_experiment", "served_requests", ["experiment", "served_at"])
+    create_index("served_requests_by_unit", "served_requests", ["unit_id"])
 
 
 def create_outcomes() -> None:
@@ -68,6 +69,15 @@ def create_outcomes() -> None:
     create_index("outcomes_by_request", "outcomes", ["request_id", "item_id"])
     create_index("outcomes_by_experiment", "outcomes", ["experiment", "occurred_at"])
     create_index("outcomes_by_time", "outcomes", ["occurred_at"])
+    create_table(
+        "ledger_losses",
+        sa.Column("loss_id", sa.String(length=32), nullable=False),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False),
+        sa.Column("sections", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("loss_id"),
+    )
+    create_index("ledger_losses_by_time", "ledger_losses", ["found_at"])
 
 
 def create_experiments() -> None:
@@ -86,7 +96,7 @@ def create_experiments() -> None:
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("number"),
     )
-    create_index("experiments_by_revision", "experiments", ["revision"])
+    create_index("experiments_by_revision", "experiments", ["revision"], unique=True)
     create_table(
         "experiment_results",
         sa.Column("experiment", ID, nullable=False),
@@ -102,8 +112,10 @@ def create_readers() -> None:
         sa.Column("user_id", ID, nullable=False),
         sa.Column("unit_id", ID, nullable=False),
         sa.Column("merged_at", sa.BigInteger(), nullable=False),
+        sa.Column("first_served_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("user_id"),
     )
+    create_index("reader_units_by_unit", "reader_units", ["unit_id"])
     create_table(
         "reader_resets",
         sa.Column("user_id", ID, nullable=False),
@@ -143,9 +155,9 @@ def create_table(name: str, *parts: sa.schema.SchemaItem) -> None:
         op.create_table(name, *parts)
 
 
-def create_index(name: str, table: str, columns: list[str]) -> None:
+def create_index(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
     if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
-        op.create_index(name, table, columns)
+        op.create_index(name, table, columns, unique=unique)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:

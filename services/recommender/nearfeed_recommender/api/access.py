@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, cast, get_args
 
@@ -22,25 +23,45 @@ def context_of(request: Request) -> ApiContext:
 Context = Annotated[ApiContext, Depends(context_of)]
 
 
-def granted_scopes(
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, by the name that the audit knows them by, and what they may do."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+
+def caller_of(
     context: Context,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
-) -> frozenset[Scope]:
-    """What the call's key allows; everything when no keys are set."""
+) -> Caller:
+    """Whose key it is; anyone may do everything when no keys are set."""
     keys = context.settings.api_keys
     if not keys:
-        return frozenset(get_args(Scope))
+        return Caller("anyone", frozenset(get_args(Scope)))
     given = bearer.credentials if bearer else header
     if given is None:
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "An API key is needed: Authorization: Bearer KEY.")
-    scopes = [scopes for key, scopes in keys.items() if hmac.compare_digest(key.encode(), given.encode())]
-    if not scopes:
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, "The API key is not known.")
-    return frozenset(scopes[0])
+    for number, (key, scopes) in enumerate(keys.items(), 1):
+        if hmac.compare_digest(key.encode(), given.encode()):
+            return Caller(f"key:environment-{number}", frozenset(scopes))
+    raise HTTPException(HTTPStatus.UNAUTHORIZED, "The API key is not known.")
 
 
-Granted = Annotated[frozenset[Scope], Depends(granted_scopes)]
+Calling = Annotated[Caller, Depends(caller_of)]
+
+
+def _granted(caller: Calling) -> frozenset[Scope]:
+    return caller.scopes
+
+
+def _actor(caller: Calling) -> str:
+    return caller.name
+
+
+Granted = Annotated[frozenset[Scope], Depends(_granted)]
+Actor = Annotated[str, Depends(_actor)]
 
 
 def require(scope: Scope) -> Callable[..., None]:

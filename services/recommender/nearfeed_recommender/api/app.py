@@ -6,13 +6,17 @@ from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
     admin_reader_routes,
+    anonymous_routes,
+    audit_routes,
     browse_routes,
     config_entry_routes,
     config_routes,
     event_routes,
+    experiment_routes,
     feed_routes,
     health_routes,
     item_routes,
+    ledger_routes,
     page_routes,
     reader_routes,
     space_routes,
@@ -42,9 +46,27 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.recent = RecentCalls()
-    data = (feed_routes, page_routes, item_routes, event_routes, reader_routes, graphql_routes)
-    operators = (admin_reader_routes, space_routes, system_routes, config_routes, config_entry_routes)
-    for routes in (*data, browse_routes, *operators):
+    data = (
+        feed_routes,
+        page_routes,
+        item_routes,
+        event_routes,
+        reader_routes,
+        anonymous_routes,
+        browse_routes,
+        graphql_routes,
+    )
+    operators = (
+        config_routes,
+        config_entry_routes,
+        experiment_routes,
+        audit_routes,
+        ledger_routes,
+        admin_reader_routes,
+        space_routes,
+        system_routes,
+    )
+    for routes in (*data, *operators):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )

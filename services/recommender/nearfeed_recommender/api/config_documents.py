@@ -1,6 +1,7 @@
 """What the admin calls take and give: documents in YAML or JSON, and the version that a change is made to."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -9,7 +10,9 @@ from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import from_micros
+from nearfeed_recommender.api.access import Actor, Context
 from nearfeed_recommender.api.problems import FieldError, FieldFault
+from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.config.documents import Document, json_document, yaml_document
 from nearfeed_recommender.config.entries import Change
 from nearfeed_recommender.config.faults import ConfigError, Fault
@@ -58,6 +61,11 @@ async def _document(request: Request) -> Document:
     return yaml_document(text) if in_yaml else json_document(text)
 
 
+def _changing(context: Context, actor: Actor) -> ConfigStore:
+    """What is served, to be changed by the caller."""
+    return replace(context.configuration, actor=actor)
+
+
 def _statement(
     author: Annotated[Author, Query(description="who makes the change")],
     reason: Annotated[Reason, Query(description="why, for the history")],
@@ -80,6 +88,7 @@ def _expected(
     return int(found.group(1))
 
 
+Changing = Annotated[ConfigStore, Depends(_changing)]
 Stated = Annotated[Statement, Depends(_statement)]
 Expected = Annotated[int | None, Depends(_expected)]
 Given = Annotated[Document, Depends(_document)]

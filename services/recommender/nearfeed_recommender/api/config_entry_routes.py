@@ -12,6 +12,7 @@ from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.config_documents import (
     DOCUMENT_BODY,
     AppliedOut,
+    Changing,
     Expected,
     Given,
     Stated,
@@ -75,7 +76,7 @@ def _get_entry(kind: EntryKind) -> Callable[..., EntryOut]:
 
 def _put_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
     def put(
-        context: Context,
+        store: Changing,
         response: Response,
         name: Name,
         document: Given,
@@ -86,7 +87,7 @@ def _put_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
 
         It makes a new version of the whole, which is checked as a whole.
         """
-        applied = put_entry(context.configuration, Entry(kind, name), document, statement, expected)
+        applied = put_entry(store, Entry(kind, name), document, statement, expected)
         return applied_out(response, applied)
 
     return put
@@ -94,10 +95,10 @@ def _put_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
 
 def _delete_entry(kind: EntryKind) -> Callable[..., AppliedOut]:
     def delete(
-        context: Context, response: Response, name: Name, statement: Stated, expected: Expected
+        store: Changing, response: Response, name: Name, statement: Stated, expected: Expected
     ) -> AppliedOut:
         """Refused while another entry names it."""
-        applied = delete_entry(context.configuration, Entry(kind, name), statement, expected)
+        applied = delete_entry(store, Entry(kind, name), statement, expected)
         return applied_out(response, applied)
 
     return delete

@@ -10,6 +10,7 @@ from nearfeed_recommender.api.config_documents import (
     DOCUMENT_BODY,
     AppliedOut,
     ChangeOut,
+    Changing,
     Expected,
     Given,
     Stated,
@@ -63,13 +64,13 @@ def get_config(context: Context, response: Response) -> DocumentOut:
 
 @router.put("", summary="Change what is served, as a whole", openapi_extra=DOCUMENT_BODY)
 def put_config(
-    context: Context, response: Response, document: Given, statement: Stated, expected: Expected
+    store: Changing, response: Response, document: Given, statement: Stated, expected: Expected
 ) -> AppliedOut:
     """The body is the document, in JSON, or in YAML with `content-type: application/yaml`.
 
     It holds whole or not at all, in every process within two seconds.
     """
-    return applied_out(response, apply_document(context.configuration, document, statement, expected))
+    return applied_out(response, apply_document(store, document, statement, expected))
 
 
 @router.get("/history", summary="Versions, newest first")
@@ -95,7 +96,7 @@ def get_version(context: Context, version: Version) -> DocumentOut:
 
 
 @router.post("/rollback", summary="Go back to a version")
-def post_rollback(context: Context, response: Response, wanted: RollbackIn, expected: Expected) -> AppliedOut:
+def post_rollback(store: Changing, response: Response, wanted: RollbackIn, expected: Expected) -> AppliedOut:
     """Its document becomes a new version, checked as any other."""
     statement = Statement(author=wanted.author, reason=wanted.reason)
-    return applied_out(response, roll_back(context.configuration, wanted.version, statement, expected))
+    return applied_out(response, roll_back(store, wanted.version, statement, expected))

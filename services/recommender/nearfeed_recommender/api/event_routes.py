@@ -1,14 +1,14 @@
-"""POST /v1/events: what readers did."""
+"""POST /v1/events: what readers saw and did."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from nearfeed_contracts.events import Interaction
-from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, IsoTime, to_micros
+from nearfeed_contracts.events import Event, Impression, Interaction, Kind, value_belongs_to_rating
+from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, Id, IsoTime, to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.clock import require_not_ahead
@@ -20,19 +20,41 @@ from nearfeed_runtime.sql import reading
 router = APIRouter(prefix="/v1", tags=["events"], dependencies=[Depends(require("events"))])
 
 
-class EventIn(Interaction):
-    """One action of a reader on a post; without `occurred_at` it happened now."""
+class EventIn(Event):
+    """One action of a reader on a post, or (`impression`) that they saw it in an answer.
+
+    `request_id` is that of the answer in which the post stood; an impression needs it. Without `occurred_at`
+    it happened now.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    user_id: Id
+    item_id: Id
+    kind: Literal[Kind, "impression"]
     occurred_at: IsoTime = Field(default_factory=lambda: datetime.now(UTC))
     value: float | None = Field(
         default=None, ge=0, le=5, allow_inf_nan=False, strict=True, validate_default=True
     )
+    request_id: Id | None = Field(default=None, validate_default=True)
+
+    _value = field_validator("value")(value_belongs_to_rating)
+
+    @field_validator("request_id")
+    @classmethod
+    def _impression_is_of_an_answer(cls, request_id: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("kind") == "impression" and request_id is None:
+            raise ValueError("is required for kind impression: the request_id of the answer")
+        return request_id
+
+    def to_event(self) -> Interaction | Impression:
+        """The event as it goes on the log."""
+        form = Impression if self.kind == "impression" else Interaction
+        return form.model_validate(self.model_dump())
 
 
 class EventsIn(BaseModel):
-    """Up to 500 actions."""
+    """Up to 500 actions and impressions."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,11 +76,13 @@ OneOrMany = Annotated[
 ]
 
 
-@router.post("/events", summary="Tell what readers did", status_code=HTTPStatus.ACCEPTED)
+@router.post("/events", summary="Tell what readers saw and did", status_code=HTTPStatus.ACCEPTED)
 def post_events(context: Context, body: Annotated[OneOrMany, Body()]) -> AcceptedOut:
-    """Takes one event or `{"events": [...]}`: all or none. They change the feed within a second.
+    """Takes one event or `{"events": [...]}`: all or none. Actions change the feed within a second.
 
-    The events are durably on the log before the answer. The same event told twice counts once.
+    The events are durably on the log before the answer. The same event told twice counts once. An impression
+    makes no reading: it is kept with the answer that it is of, as is an action with a `request_id`. An action
+    without one is taken to come of the newest impression of the post in the day before it.
     """
     many = isinstance(body, EventsIn)
     events: list[EventIn] = body.events if isinstance(body, EventsIn) else [body]
@@ -66,7 +90,7 @@ def post_events(context: Context, body: Annotated[OneOrMany, Body()]) -> Accepte
         field = f"events.{index}.occurred_at" if many else "occurred_at"
         require_not_ahead(context, field, to_micros(event.occurred_at))
     _require_known(context, events, many)
-    context.log.append([record_of(event) for event in events])
+    context.log.append([record_of(event.to_event()) for event in events])
     return AcceptedOut(accepted=len(events))
 
 

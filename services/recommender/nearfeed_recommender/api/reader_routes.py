@@ -5,16 +5,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
+from sqlalchemy import Connection
 
 from nearfeed_contracts.events import Control
 from nearfeed_contracts.fields import Id, Tag, now_micros
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Actor, Context, require
 from nearfeed_recommender.erasure import OwnPosts, erase_user
+from nearfeed_recommender.erasures import hash_user
 from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_recommender.user_vectors import live_spaces
+from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1/users", tags=["readers"])
@@ -121,10 +124,11 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
 )
 def erase_by_query(
     context: Context,
+    actor: Actor,
     user_id: Annotated[Id, Query(description="the reader")],
     posts: Annotated[OwnPosts, Query(description="what becomes of the reader's own posts")] = "delete",
 ) -> Response:
-    return erase(context, user_id, posts)
+    return erase(context, actor, user_id, posts)
 
 
 @router.delete(
@@ -135,16 +139,22 @@ def erase_by_query(
 )
 def erase(
     context: Context,
+    actor: Actor,
     user_id: UserId,
     posts: Annotated[OwnPosts, Query(description="what becomes of the reader's own posts")] = "delete",
 ) -> Response:
     """Memberships, controls and own posts are gone with the answer, readings within a second.
 
-    A replay of the log does not bring them back; the log itself keeps its records for 30 days.
+    A replay of the log does not bring them back; the log itself keeps its records for 30 days. The audit
+    knows the reader by a keyed hash.
     """
-    committed(
-        context.engine, lambda transaction: erase_user(transaction, context.serving.secret, user_id, posts)
-    )
+    secret = context.serving.secret
+
+    def work(transaction: Connection) -> None:
+        erase_user(transaction, secret, user_id, posts)
+        put_audit(transaction, actor, "users.erase", hash_user(secret, user_id), {"posts": posts})
+
+    committed(context.engine, work)
     context.relay.notify()
     return Response(status_code=HTTPStatus.ACCEPTED)
 

@@ -27,7 +27,7 @@ UserId = Annotated[Id, Query(description="the reader")]
 
 
 class SpaceOut(BaseModel):
-    """A space with what its run says of itself; `readers` is null until their vectors are built."""
+    """A space with what its run says of itself; `readers` is how many were built at its load, null before."""
 
     space: str
     state: str

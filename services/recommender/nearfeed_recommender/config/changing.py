@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -20,6 +21,7 @@ from nearfeed_recommender.config.versions import (
     version_of,
 )
 from nearfeed_recommender.config.world import World
+from nearfeed_recommender.experiments.references import running_faults
 from nearfeed_runtime.sql import reading
 
 _ATTEMPTS = 5
@@ -32,17 +34,20 @@ class ConfigStore:
     engine: Engine
     runs_url: str
     live: LiveConfig
+    actor: str | None = None  # who the audit names; None: the author of a change
 
     def check(self, document: Document) -> Config:
         """The configuration of a document that may hold here. Raises ConfigError with all its faults."""
-        return check_document(document, World(self.engine, self.runs_url).faults)
+        needed = partial(running_faults, self.engine)
+        return check_document(document, World(self.engine, self.runs_url).faults, needed)
 
 
 def apply_document(
     store: ConfigStore, document: Document, statement: Statement, expected: int | None = None
 ) -> Applied:
     """Makes a document hold, whole or not at all. Raises ConfigError and StaleVersionError."""
-    applied = store_version(store.engine, store.check(document), statement, expected=expected)
+    checked = store.check(document)
+    applied = store_version(store.engine, checked, statement, expected=expected, actor=store.actor)
     store.live.refresh()
     return applied
 

@@ -31,7 +31,7 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
     @app.command("check")
     def check_(file: File) -> None:
         """Tell all faults of a file, or what applying it would change."""
-        show(run("config.check", _read(file)))
+        show(run("config.check", read_file(file)))
 
     @app.command()
     def diff(
@@ -72,8 +72,8 @@ def _add_changing(app: typer.Typer, run: Runner) -> None:
         ] = None,
     ) -> None:
         """Serve what a file says, whole or not at all; every process does within two seconds."""
-        stated = {"author": author or _user(), "reason": reason, "expected": if_version}
-        show(run("config.apply", {**_read(file), **stated}))
+        stated = {"author": author or user_of(), "reason": reason, "expected": if_version}
+        show(run("config.apply", {**read_file(file), **stated}))
 
     @app.command()
     def rollback(
@@ -82,7 +82,7 @@ def _add_changing(app: typer.Typer, run: Runner) -> None:
         author: Author = None,
     ) -> None:
         """Serve what a former version says, as a new version."""
-        stated = {"author": author or _user(), "reason": reason}
+        stated = {"author": author or user_of(), "reason": reason}
         show(run("config.rollback", {"version": version, **stated}))
 
 
@@ -90,10 +90,10 @@ def _compared(what: str, version: int | None) -> dict[str, Any]:
     """From old to new: a file is new, a version alone is old, and two versions stand in their order."""
     if what.isdecimal():
         return {"old": int(what), "new": version}
-    return {"old": version, **_read(Path(what))}
+    return {"old": version, **read_file(Path(what))}
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
     """The text goes along, for another process may carry out the command."""
     try:
         return {"text": file.read_text("utf-8"), "name": file.name}
@@ -103,7 +103,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ArgumentError(f"{file}: cannot be read ({error.strerror}).") from None
 
 
-def _user() -> str:
+def user_of() -> str:
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):

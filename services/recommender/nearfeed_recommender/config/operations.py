@@ -57,13 +57,13 @@ def apply(
     store: ConfigStore, text: str, author: str, reason: str, name: str = "", expected: int | None = None
 ) -> Iterator[Step]:
     """Makes a YAML text hold, whole or not at all. Raises ConfigError and StaleVersionError."""
-    statement = _statement(author, reason)
+    statement = statement_of(author, reason)
     yield from _applied(apply_document(store, yaml_document(text, name), statement, expected))
 
 
 def rollback(store: ConfigStore, version: int, author: str, reason: str) -> Iterator[Step]:
     """Makes the document of a former version hold again, as a new version."""
-    yield from _applied(roll_back(store, version, _statement(author, reason)))
+    yield from _applied(roll_back(store, version, statement_of(author, reason)))
 
 
 def diff(
@@ -105,7 +105,7 @@ def told_time(micros: int) -> str:
     return f"{from_micros(micros):%Y-%m-%d %H:%M:%S}" if micros else ""
 
 
-def _statement(author: str, reason: str) -> Statement:
+def statement_of(author: str, reason: str) -> Statement:
     try:
         return Statement(author=author, reason=reason)
     except ValidationError as error:

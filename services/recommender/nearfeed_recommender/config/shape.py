@@ -23,16 +23,15 @@ _MESSAGES = {
 }
 
 
-def shape_faults(errors: list[ErrorDetails]) -> list[Found]:
-    """The faults of a ValidationError of Config."""
-    found = [_found(error) for error in errors]
+def shape_faults(errors: list[ErrorDetails], form: type[BaseModel] = Config) -> list[Found]:
+    """The faults of a ValidationError of Config, or of another form."""
+    found = [_found(error, form) for error in errors]
     places = [loc for loc, _ in found]
     return [(loc, message) for loc, message in found if not _said_deeper(loc, message, places)]
 
 
-def _found(error: ErrorDetails) -> Found:
+def _found(error: ErrorDetails, form: Any) -> Found:
     place: list[int | str] = []
-    form: Any = Config
     for step in error["loc"]:
         if step == _KEY:
             return tuple(place), f"this name {_message(error, form)}"

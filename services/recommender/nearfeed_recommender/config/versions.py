@@ -16,6 +16,7 @@ from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.entries import Body, Change, Entry, changes_between, entries_of, section_of
 from nearfeed_recommender.config.faults import StaleVersionError
 from nearfeed_recommender.config.schema import Config, document_of
+from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.sql import committed
 
 MAX_REASON = 1_000
@@ -139,17 +140,22 @@ def entry_versions(connection: Connection, entry: Entry) -> list[EntryVersion]:
 
 
 def store_version(
-    engine: Engine, config: Config, statement: Statement, *, expected: int | None = None
+    engine: Engine,
+    config: Config,
+    statement: Statement,
+    *,
+    expected: int | None = None,
+    actor: str | None = None,
 ) -> Applied:
     """Makes a checked configuration the one that holds; one that holds already makes no new version.
 
-    With `expected` only where that version holds. Raises StaleVersionError, and ConflictError where
-    others were quicker again and again.
+    With `expected` only where that version holds. The audit names `actor`, or else the author. Raises
+    StaleVersionError, and ConflictError where others were quicker again and again.
     """
     document, now = document_of(config), now_micros()
 
     def work(transaction: Connection) -> Applied:
-        return _store(transaction, document, statement, now, expected)
+        return _store(transaction, document, statement, now, expected, actor or statement.author)
 
     for _ in range(_ATTEMPTS):
         try:
@@ -160,7 +166,12 @@ def store_version(
 
 
 def _store(
-    transaction: Connection, document: dict[str, Any], statement: Statement, now: int, expected: int | None
+    transaction: Connection,
+    document: dict[str, Any],
+    statement: Statement,
+    now: int,
+    expected: int | None,
+    actor: str,
 ) -> Applied:
     present = newest_version(transaction)
     changes = changes_between(present.document, document)
@@ -175,6 +186,8 @@ def _store(
         )
     if changes:
         _insert(transaction, present.version + 1, document, statement, now, changes)
+        detail = {**statement.model_dump(), "changes": [change._asdict() for change in changes]}
+        put_audit(transaction, actor, "config.apply", f"version {present.version + 1}", detail)
     return Applied(present.version + bool(changes), changes)
 
 

@@ -1,6 +1,6 @@
 """Item-to-item lists of a run, in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,12 +24,12 @@ class Neighbours:
 
     def closest(
         self, readings: Sequence[tuple[str, float]], limit: int, exclude: Collection[str] = ()
-    ) -> list[Hit]:
+    ) -> Iterator[Hit]:
         """Item-kNN of a reader (Sarwar et al., WWW 2001): what the items they read are close to.
 
         A neighbour scores the sum of the weight of each reading times its score in the list of that item.
-        Best first, ties by id; of `limit` at most, none of `exclude`. What is read has to be excluded by
-        the caller.
+        Best first, ties by id; of `limit` at most, none of `exclude`, made as far as they are asked for. What
+        is read has to be excluded by the caller.
         """
         parts = [(self.lists.rows_of(item_id), weight) for item_id, weight in readings]
         items = np.concatenate([self.lists.items[rows] for rows, _ in parts] or [np.empty(0, np.int32)])
@@ -37,7 +37,7 @@ class Neighbours:
         found, place = np.unique(items, return_inverse=True)
         sums = np.bincount(place, np.concatenate(scores or [np.empty(0)]), minlength=len(found))
         best = (Hit(self._id(found[row]), float(sums[row])) for row in np.lexsort((found, -sums)))
-        return list(islice((hit for hit in best if hit.item_id not in exclude), limit))
+        return islice((hit for hit in best if hit.item_id not in exclude), limit)
 
     def _id(self, number: int) -> str:
         return self.lists.item_ids[number]

@@ -1,7 +1,7 @@
 """The graph that random walks go over, by the ids of posts and readers. Importing it takes a second."""
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -49,21 +49,21 @@ class WalkGraph:
         enough_visits: int = 4,
         exclude: Collection[str] = (),
         seed: int = 0,
-    ) -> list[Hit]:
+    ) -> Iterator[Hit]:
         """What walks from readings (item id, weight of 0 and more) visit most, best first, `limit` at most.
 
         Neither what is read nor what is in `exclude` is among it. The score is (sum of sqrt(visits))^2 over
-        the readings. The other parameters are those of `nearfeed_core.pixie.requests.Rule`. [] where no
-        reading is in the graph.
+        the readings. The other parameters are those of `nearfeed_core.pixie.requests.Rule`. Nothing where
+        no reading is in the graph.
         """
         queries, weights = self._queries(readings)
         rule = Rule(steps, restart, enough_posts, enough_visits, seed)
         visited = walk_from(self._live.graph, queries, weights, rule, self._pool, self._threads)
         left_out = self._posts.find(hashes_of([*(item_id for item_id, _ in readings), *exclude]))
         posts, scores = best_of(visited, np.unique(left_out[left_out >= 0]).astype(np.uint32), limit)
-        return [
+        return (
             Hit(self._name(post), score) for post, score in zip(posts.tolist(), scores.tolist(), strict=True)
-        ]
+        )
 
     def add(self, edges: Sequence[tuple[str, str]]) -> int:
         """Adds edges (reader id, item id), whose ends may be new; returns how many there were not yet."""

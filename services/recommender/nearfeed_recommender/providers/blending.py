@@ -1,6 +1,7 @@
 """How the hits of several sources become one order of candidates, each post once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from nearfeed_contracts.vector_store import Hit
@@ -8,8 +9,10 @@ from nearfeed_core.fusion import fused
 from nearfeed_recommender.config.schema import Blend, Fusion, Interleave, Quotas
 from nearfeed_recommender.providers.candidates import Candidate, Mark, source_step
 
-Found = Mapping[str, Sequence[Hit]]
-Marks = Mapping[str, Sequence[Mark]]
+Ranked = tuple[int, float]
+"""A source's rank, from 1, and score of a post."""
+Found = Mapping[str, Mapping[str, Ranked]]
+"""By source what it gave, best first."""
 
 
 class Placed(NamedTuple):
@@ -28,65 +31,53 @@ def blend(
     `weights` has all sources in the provider's order, which decides between sources that are equal;
     `found` those that answered. Each candidate has a mark of every source that gave it, and of the blend.
     """
-    hits = {name: _each_once(found[name]) for name in weights if name in found}
-    marks = _source_marks(hits)
-    placed = _BLENDS[type(rule)](rule, hits, weights, marks)
-    for rank, (item, score, source) in enumerate(placed, start=1):
-        yield Candidate(item, score, source, (*marks[item], Mark("blend", rank, score)))
+    hits = {name: _by_item(found[name]) for name in weights if name in found}
+    for rank, (item, score, source) in enumerate(_BLENDS[type(rule)](rule, hits, weights), start=1):
+        marks = (Mark(source_step(name), *ranked[item]) for name, ranked in hits.items() if item in ranked)
+        yield Candidate(item, score, source, (*marks, Mark("blend", rank, score)))
 
 
-def _each_once(hits: Sequence[Hit]) -> list[Hit]:
-    first: dict[str, Hit] = {}
-    for hit in hits:
-        first.setdefault(hit.item_id, hit)
-    return list(first.values())
+def _by_item(hits: Sequence[Hit]) -> dict[str, Ranked]:
+    scores: dict[str, float] = {}
+    for item, score in hits:
+        scores.setdefault(item, score)
+    return {item: (rank, score) for rank, (item, score) in enumerate(scores.items(), start=1)}
 
 
-def _source_marks(found: Found) -> dict[str, list[Mark]]:
-    marks: dict[str, list[Mark]] = {}
-    for name, hits in found.items():
-        step = source_step(name)
-        for rank, (item, score) in enumerate(hits, start=1):
-            marks.setdefault(item, []).append(Mark(step, rank, score))
-    return marks
-
-
-def _fuse(rule: Fusion, found: Found, weights: Mapping[str, float], marks: Marks) -> list[Placed]:
+def _fuse(rule: Fusion, found: Found, weights: Mapping[str, float]) -> Iterator[Placed]:
     """By fused scores; a post comes from the source that adds most to its score."""
-    names = {source_step(name): name for name in found}
-    scores = fused({name: [hit.item_id for hit in hits] for name, hits in found.items()}, weights, rule.k)
-
-    def adds(mark: Mark) -> float:
-        return weights[names[mark.step]] / (rule.k + mark.rank)
-
-    return [Placed(item, score, names[max(marks[item], key=adds).step]) for item, score in scores.items()]
-
-
-def _interleave(
-    _rule: Interleave, found: Found, _weights: Mapping[str, float], _marks: Marks
-) -> list[Placed]:
-    placed: dict[str, Placed] = {}
-    _take_turns(found, placed)
-    return list(placed.values())
+    for item, score in fused(found, weights, rule.k).items():
+        adds = {
+            name: weights[name] / (rule.k + ranked[item][0])
+            for name, ranked in found.items()
+            if item in ranked
+        }
+        yield Placed(item, score, max(adds, key=adds.__getitem__))
 
 
-def _share_out(rule: Quotas, found: Found, _weights: Mapping[str, float], _marks: Marks) -> list[Placed]:
+def _interleave(_rule: Interleave, found: Found, _weights: Mapping[str, float]) -> Iterator[Placed]:
+    return _take_turns(found, set())
+
+
+def _share_out(rule: Quotas, found: Found, _weights: Mapping[str, float]) -> Iterator[Placed]:
     """Sources without a share come in turn when those with one have run out."""
-    placed: dict[str, Placed] = {}
-    _apportion({name: hits for name, hits in found.items() if name in rule.shares}, rule.shares, placed)
-    _take_turns({name: hits for name, hits in found.items() if name not in rule.shares}, placed)
-    return list(placed.values())
+    placed: set[str] = set()
+    yield from _apportion(
+        {name: hits for name, hits in found.items() if name in rule.shares}, rule.shares, placed
+    )
+    yield from _take_turns({name: hits for name, hits in found.items() if name not in rule.shares}, placed)
 
 
-def _take_turns(found: Found, placed: dict[str, Placed]) -> None:
+def _take_turns(found: Found, placed: set[str]) -> Iterator[Placed]:
     """The first of each source, then the second of each; a post stands where it is met first."""
-    for depth in range(max(map(len, found.values()), default=0)):
-        for name, hits in found.items():
-            if depth < len(hits):
-                placed.setdefault(hits[depth].item_id, Placed(*hits[depth], name))
+    turns = zip_longest(*([(name, *hit) for hit in _scored(hits)] for name, hits in found.items()))
+    for name, item, score in (hit for turn in turns for hit in turn if hit is not None):
+        if item not in placed:
+            placed.add(item)
+            yield Placed(item, score, name)
 
 
-def _apportion(found: Found, shares: Mapping[str, float], placed: dict[str, Placed]) -> None:
+def _apportion(found: Found, shares: Mapping[str, float], placed: set[str]) -> Iterator[Placed]:
     """Place by place to the source whose turn it is, until all have run out."""
     waiting = {name: _unplaced(hits, placed) for name, hits in found.items()}
     left = {name: shares[name] for name in found}
@@ -97,8 +88,9 @@ def _apportion(found: Found, shares: Mapping[str, float], placed: dict[str, Plac
         if hit is None:
             del left[name], counts[name]
         else:
-            placed[hit.item_id] = Placed(*hit, name)
+            placed.add(hit[0])
             counts[name] += 1
+            yield Placed(*hit, name)
 
 
 def _next_source(shares: Mapping[str, float], counts: Mapping[str, int]) -> str:
@@ -113,11 +105,15 @@ def _next_source(shares: Mapping[str, float], counts: Mapping[str, int]) -> str:
     return max(below, key=lambda name: shares[name] / (counts[name] + 1))
 
 
-def _unplaced(hits: Sequence[Hit], placed: Mapping[str, Placed]) -> Iterator[Hit]:
-    return (hit for hit in hits if hit.item_id not in placed)
+def _unplaced(hits: Mapping[str, Ranked], placed: Collection[str]) -> Iterator[tuple[str, float]]:
+    return (hit for hit in _scored(hits) if hit[0] not in placed)
 
 
-_BLENDS: Mapping[type, Callable[[Any, Found, Mapping[str, float], Marks], list[Placed]]] = {
+def _scored(hits: Mapping[str, Ranked]) -> Iterator[tuple[str, float]]:
+    return ((item, score) for item, (_, score) in hits.items())
+
+
+_BLENDS: Mapping[type, Callable[[Any, Found, Mapping[str, float]], Iterator[Placed]]] = {
     Fusion: _fuse,
     Quotas: _share_out,
     Interleave: _interleave,

@@ -1,6 +1,7 @@
-"""Vectors of candidates for slate rules and reasons, from SQL's side: the contexts of posts."""
+"""Vectors of posts that are kept: contexts for slate rules and reasons, vectors for what is similar."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, Engine, select
 
@@ -10,30 +11,34 @@ from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 from nearfeed_runtime.sql import chunks, reading
 
-_SECONDS = 30.0
+_SECONDS = 300.0
 _MOST = 50_000
 _SPACES = 4
 
 
-class KeptContexts:
-    """Contexts by space and post, some seconds old at most, of the latest spaces. Thread-safe."""
+class KeptBySpace:
+    """Vectors by space and post, some minutes old at most, of the latest spaces. Thread-safe."""
 
-    def __init__(self, engine: Engine, pooling: Pooling) -> None:
-        self._engine, self._pooling = engine, pooling
+    def __init__(self, load: Callable[[str, Sequence[str]], Mapping[str, Vector]]) -> None:
+        self._load = load
         self._spaces: dict[str, Kept[Vector]] = {}
 
     def of(self, space: str, ids: Sequence[str]) -> dict[str, Vector]:
-        """The contexts (dim) of those posts that have one in the space."""
+        """The vectors (dim) of those posts that have one in the space."""
         if space not in self._spaces:
-            self._spaces = dict([(space, self._kept(space)), *self._spaces.items()][:_SPACES])
+            kept = Kept(partial(self._load, space), seconds=_SECONDS, most=_MOST)
+            self._spaces = dict([(space, kept), *self._spaces.items()][:_SPACES])
         return self._spaces[space].of(ids)
 
-    def _kept(self, space: str) -> Kept[Vector]:
-        def load(ids: Sequence[str]) -> Mapping[str, Vector]:
-            with reading(self._engine) as connection:
-                return contexts_of(self._pooling, connection, space, ids)
 
-        return Kept(load, seconds=_SECONDS, most=_MOST)
+def kept_contexts(engine: Engine, pooling: Pooling) -> KeptBySpace:
+    """The contexts of posts, from SQL's side."""
+
+    def load(space: str, ids: Sequence[str]) -> Mapping[str, Vector]:
+        with reading(engine) as connection:
+            return contexts_of(pooling, connection, space, ids)
+
+    return KeptBySpace(load)
 
 
 def contexts_of(

@@ -1,4 +1,4 @@
-"""What posts are, kept for some seconds.
+"""What posts are, kept for some minutes.
 
 What it says may be that old. Nothing is shown for it: `showing.visible_from` reads SQL for what goes out.
 """
@@ -12,7 +12,7 @@ from nearfeed_recommender.providers.candidates import Facts
 from nearfeed_recommender.providers.kept import Kept
 from nearfeed_runtime.sql import reading
 
-_SECONDS = 30.0
+_SECONDS = 300.0
 _MOST = 100_000
 
 

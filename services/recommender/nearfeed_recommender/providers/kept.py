@@ -10,15 +10,15 @@ Load = Callable[[Sequence[str]], Mapping[str, V]]
 
 
 class Kept(Generic[V]):
-    """Values by key, for `seconds` up to twice that; keys without a value are known as such. Thread-safe.
+    """Values by key, for `seconds` up to twice that; a key without a value is asked for anew. Thread-safe.
 
     Two generations of up to `most` keys each: the older one goes when the younger is full or old enough.
     """
 
     def __init__(self, load: Load[V], *, seconds: float, most: int) -> None:
         self._load, self._seconds, self._most = load, seconds, most
-        self._young: dict[str, V | None] = {}
-        self._old: dict[str, V | None] = {}
+        self._young: dict[str, V] = {}
+        self._old: dict[str, V] = {}
         self._turned = time.monotonic()
         self._turning = threading.Lock()
 
@@ -27,11 +27,9 @@ class Kept(Generic[V]):
         self._turn_if_due()
         young, old = self._young, self._old
         missing = [key for key in keys if key not in young and key not in old]
-        loaded = self._load(missing) if missing else {}
-        fresh = {key: loaded.get(key) for key in missing}
-        young.update(fresh)
-        found = ((key, young[key] if key in young else old[key]) for key in keys)
-        return {key: value for key, value in found if value is not None}
+        if missing:
+            young.update(self._load(missing))
+        return {key: young[key] if key in young else old[key] for key in keys if key in young or key in old}
 
     def _turn_if_due(self) -> None:
         if time.monotonic() - self._turned < self._seconds and len(self._young) < self._most:

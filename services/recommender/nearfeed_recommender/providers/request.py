@@ -5,28 +5,28 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import active_space_name
 from nearfeed_core.pooling import NEWEST_READINGS
 from nearfeed_core.readings import WeightRule, weights_of
 from nearfeed_recommender.posts import Audience
-from nearfeed_recommender.profiles import Profile, load_profile
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_recommender.user_vectors import stored_vector
 
 
 @dataclass(frozen=True)
 class Request:
     """`readings` are those of the reader that have a weight, newest first, 512 at most: post and weight.
 
-    `space` is the one that the answer keeps to, None before the first; `profile` what is behind the reader's
-    vector in it.
+    `space` is the one that the answer keeps to, None before the first; `vector` (dim) what is stored for the
+    reader in it, None where it is missing or stale.
     """
 
     audience: Audience
     readings: tuple[tuple[str, float], ...]
     space: str | None
-    profile: Profile | None
+    vector: VectorArray | None
     now: int
 
     @property
@@ -36,20 +36,14 @@ class Request:
 
 def open_request(serving: Serving, connection: Connection, audience: Audience, space: str | None) -> Request:
     """What an answer in a space starts from."""
-    profile = profile_of(serving.pooling, connection, space, audience.user_id)
-    return Request(audience, _readings(audience, serving.pooling.rule), space, profile, now_micros())
+    readings = _readings(audience, serving.pooling.rule)
+    vector = stored_vector(connection, space, audience.user_id) if space and readings else None
+    return Request(audience, readings, space, vector, now_micros())
 
 
 def active_space_of(connection: Connection) -> str | None:
     """The space that is served; None before the first activation."""
     return connection.scalar(select(active_space_name()))
-
-
-def profile_of(pooling: Pooling, connection: Connection, space: str | None, user_id: str) -> Profile | None:
-    """The readings behind the reader's vector; None without a space."""
-    if space is None:
-        return None
-    return load_profile(connection, pooling.cache, pooling.rule, space, user_id)
 
 
 def _readings(audience: Audience, rule: WeightRule) -> tuple[tuple[str, float], ...]:

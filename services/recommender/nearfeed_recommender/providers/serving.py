@@ -7,12 +7,13 @@ from sqlalchemy import Engine
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.config.live import LiveConfig
+from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.newcomers import Newcomers
 from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.providers.candidates import Facts
-from nearfeed_recommender.providers.contexts import KeptContexts
+from nearfeed_recommender.providers.contexts import KeptBySpace
 from nearfeed_recommender.providers.kept import Kept
 from nearfeed_recommender.user_vectors import Pooling
 
@@ -25,12 +26,14 @@ class Serving:
     store: VectorStore
     breaker: StoreBreaker
     config: LiveConfig
+    experiments: LiveExperiments
     models: Registry
     popularity: Popularity
     newcomers: Newcomers
     pooling: Pooling
     facts: Kept[Facts]
-    contexts: KeptContexts
+    contexts: KeptBySpace
+    vectors: KeptBySpace
     ledger: Ledger
     secret: bytes
     page_ttl_micros: int

@@ -18,7 +18,7 @@ def from_popular(serving: Serving, _: Request, source: PopularSource, audience: 
 def from_latest(serving: Serving, _: Request, source: LatestSource, audience: Audience) -> list[Hit]:
     """Newest first."""
     with reading(serving.engine) as connection:
-        return by_rank(latest_posts(connection, audience, source.limit))
+        return by_rank(latest_posts(connection, audience, source.limit, serving.facts.of))
 
 
 def from_followed(serving: Serving, _: Request, source: FollowedSource, audience: Audience) -> list[Hit]:
@@ -27,7 +27,7 @@ def from_followed(serving: Serving, _: Request, source: FollowedSource, audience
     if not followed:
         return []
     with reading(serving.engine) as connection:
-        return by_rank(latest_posts(connection, audience, source.limit, followed))
+        return by_rank(latest_posts(connection, audience, source.limit, serving.facts.of, followed))
 
 
 def from_newcomers(serving: Serving, _: Request, source: NewcomersSource, audience: Audience) -> list[Hit]:

@@ -1,8 +1,7 @@
 """Searches in the vector store: with the reader's vector, and with those of what they read last."""
 
 from dataclasses import replace
-
-from sqlalchemy import Connection
+from itertools import chain
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
@@ -10,7 +9,8 @@ from nearfeed_contracts.vector_store import Filter, Hit
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
 from nearfeed_recommender.posts import Audience, has_posts_since
-from nearfeed_recommender.providers.request import Request, profile_of
+from nearfeed_recommender.profiles import load_profile
+from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.user_vectors import live_spaces, stored_vector
 from nearfeed_runtime.sql import reading
@@ -26,12 +26,12 @@ def from_vectors(serving: Serving, request: Request, source: VectorsSource, audi
     if space is None:
         return []
     where = audience.filter()
-    with reading(serving.engine) as connection:
-        if source.hours is not None:
-            where = _younger_than(where, request.now - int(source.hours * HOUR_MICROS))
+    if source.hours is not None:
+        where = _younger_than(where, request.now - int(source.hours * HOUR_MICROS))
+        with reading(serving.engine) as connection:
             if not has_posts_since(connection, audience, where.published_after or 0):
                 return []
-        pooled = _reader_vector(serving, connection, request, space)
+    pooled = _reader_vector(serving, request, space)
     if pooled is None:
         return []
     tower = serving.models.tower_of(space)
@@ -40,7 +40,7 @@ def from_vectors(serving: Serving, request: Request, source: VectorsSource, audi
 
 
 def from_similar(serving: Serving, request: Request, source: SimilarSource, audience: Audience) -> list[Hit]:
-    """A search with each of the last readings; a post has the best of its scores."""
+    """What is closest to each of the last readings; a post has the best of its scores."""
     space = _space_of(serving, request, source.model)
     last = [item for item, _ in request.readings[: source.readings]]
     if space is None or not last:
@@ -49,14 +49,9 @@ def from_similar(serving: Serving, request: Request, source: SimilarSource, audi
     where = replace(where, exclude_item_ids=where.exclude_item_ids | frozenset(last))
 
     def search() -> list[Hit]:
-        vectors = serving.store.fetch(space, last)
-        found = [
-            hit
-            for item in last
-            if item in vectors
-            for hit in serving.store.search(space, vectors[item], source.limit, where)
-        ]
-        return _best_of(found)
+        vectors = list(serving.vectors.of(space, last).values())
+        found = serving.store.search_many(space, vectors, source.limit, where)
+        return _best_of(list(chain(*found)))
 
     return serving.breaker.ask(search)
 
@@ -73,24 +68,23 @@ def _younger_than(where: Filter, since: int) -> Filter:
     return replace(where, published_after=max(since, where.published_after or since))
 
 
-def _reader_vector(
-    serving: Serving, connection: Connection, request: Request, space: str
-) -> VectorArray | None:
+def _reader_vector(serving: Serving, request: Request, space: str) -> VectorArray | None:
     """The stored vector, or one computed now where it is stale or missing; None without readings."""
     if not request.readings:
         return None
-    stored = stored_vector(connection, space, request.user_id)
-    if stored is not None:
-        return stored
-    profile = (
-        request.profile
-        if space == request.space
-        else profile_of(serving.pooling, connection, space, request.user_id)
-    )
-    blocks = live_spaces(connection).get(space)
-    if blocks is None or profile is None or not profile.item_ids:
-        return None
-    return profile.vector(blocks)
+    if space == request.space and request.vector is not None:
+        return request.vector
+    with reading(serving.engine) as connection:
+        if (
+            space != request.space
+            and (stored := stored_vector(connection, space, request.user_id)) is not None
+        ):
+            return stored
+        blocks = live_spaces(connection).get(space)
+        if blocks is None:
+            return None
+        pooling = serving.pooling
+        return load_profile(connection, pooling.cache, pooling.rule, space, request.user_id).vector(blocks)
 
 
 def _best_of(hits: list[Hit]) -> list[Hit]:

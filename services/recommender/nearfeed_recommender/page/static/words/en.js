@@ -123,7 +123,7 @@ export const en = {
   "system.model": "Model",
   "system.nolog": "The event log does not answer, so the lags are not known.",
   "system.process": "Calls and times are those of the process that answered, since it started, operators' own calls left out.",
-  "system.readers": "Readers",
+  "system.readers": "Readers at its load",
   "system.route": "Call",
   "system.routes": "Calls of the last hour",
   "system.rows": "Vectors of its run",

@@ -123,7 +123,7 @@ export const ko = {
   "system.model": "모델",
   "system.nolog": "이벤트 로그가 응답하지 않아 밀린 수를 알 수 없습니다.",
   "system.process": "호출과 시간은 응답한 프로세스가 시작된 뒤의 값이며, 운영자의 호출은 뺐습니다.",
-  "system.readers": "독자",
+  "system.readers": "불러올 때의 독자",
   "system.route": "호출",
   "system.routes": "지난 한 시간의 호출",
   "system.rows": "실행의 벡터",

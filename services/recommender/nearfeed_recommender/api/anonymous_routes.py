@@ -1,0 +1,28 @@
+"""PUT /v1/users/{user_id}/anonymous/{anonymous_id}: a reader has signed in."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from nearfeed_contracts.fields import Id
+from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.experiments.units import merge_ids
+from nearfeed_runtime.sql import committed
+
+router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(require("events"))])
+
+
+@router.put(
+    "/{user_id}/anonymous/{anonymous_id:path}",
+    summary="Tell under which id a reader was known before",
+    status_code=HTTPStatus.NO_CONTENT,
+)
+def put_anonymous(
+    context: Context,
+    user_id: Annotated[Id, Path(description="the reader")],
+    anonymous_id: Annotated[Id, Path(description="the id that they were served under")],
+) -> Response:
+    """In experiments both keep the arms of whichever was served first, in any order of calls."""
+    committed(context.engine, lambda transaction: merge_ids(transaction, user_id, anonymous_id))
+    return Response(status_code=HTTPStatus.NO_CONTENT)

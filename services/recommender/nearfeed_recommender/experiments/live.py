@@ -1,0 +1,74 @@
+"""The experiments that run, as this process last saw them; it looks for changes again and again."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import Gauge
+from sqlalchemy import Connection, Engine, select
+
+from nearfeed_contracts.tables import reader_units
+from nearfeed_recommender.experiments.buckets import members
+from nearfeed_recommender.experiments.records import Experiment, list_experiments, newest_revision
+from nearfeed_recommender.experiments.schema import BUCKETS, Place
+from nearfeed_runtime.sql import reading
+
+RUNNING = Gauge("nearfeed_experiments_running", "The experiments that this process serves.")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The experiment of each of the buckets of a layer at one place."""
+
+    name: str
+    buckets: tuple[Experiment | None, ...]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The layers of the places at which experiments run; `merged` tells whether any ids of readers were."""
+
+    revision: int = 0
+    layers: Mapping[Place, Layer] = field(default_factory=dict)
+    merged: bool = False
+
+
+class LiveExperiments:
+    """Any thread may read it, and any may refresh it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._current = Running()
+        self._refreshing = threading.Lock()
+
+    @property
+    def current(self) -> Running:
+        """What a request reads once, and keeps to its end."""
+        return self._current
+
+    def refresh(self) -> bool:
+        """Looks for changes, and tells whether there were any; without, it costs a look into an index."""
+        with self._refreshing, reading(self._engine) as connection:
+            revision, merged = newest_revision(connection), self._current.merged or has_merged(connection)
+            if (revision, merged) == (self._current.revision, self._current.merged):
+                return False
+            running = list_experiments(connection, "running")
+            self._current = Running(revision, layers_of(running), merged)
+        RUNNING.set(len(running))
+        return True
+
+
+def layers_of(running: Iterable[Experiment]) -> dict[Place, Layer]:
+    """The layers of the places at which these experiments run; those at one place share a layer."""
+    slots: dict[Place, tuple[str, list[Experiment | None]]] = {}
+    for experiment in running:
+        design = experiment.design
+        _, buckets = slots.setdefault(design.place, (design.layer_name, [None] * BUCKETS))
+        for bucket in members(experiment.traffic.buckets):
+            buckets[bucket] = experiment
+    return {place: Layer(name, tuple(buckets)) for place, (name, buckets) in slots.items()}
+
+
+def has_merged(connection: Connection) -> bool:
+    """Whether any reader is assigned by an id that is not theirs."""
+    return connection.scalar(select(reader_units.c.user_id).limit(1)) is not None

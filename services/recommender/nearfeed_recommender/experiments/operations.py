@@ -1,0 +1,117 @@
+"""What an operator may ask of experiments, as steps."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from nearfeed_recommender.config.documents import yaml_document, yaml_of
+from nearfeed_recommender.config.operations import statement_of, told_time
+from nearfeed_recommender.experiments import store as changing
+from nearfeed_recommender.experiments.checks import check_design
+from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
+from nearfeed_recommender.experiments.schema import BUCKETS
+from nearfeed_recommender.experiments.store import ExperimentStore
+from nearfeed_runtime.operations import Listed, Operation, Said, Step
+from nearfeed_runtime.sql import reading
+
+_LIST = ("name", "state", "target", "layer", "traffic", "arms", "started (UTC)", "reason of the end")
+_ARMS = ("arm", "provider", "chance", "stopped")
+
+
+def experiment_operations(store: ExperimentStore) -> dict[str, Operation]:
+    """The operations by their names in the table of a process."""
+    return {
+        "experiments.list": partial(list_all, store),
+        "experiments.show": partial(show_one, store),
+        "experiments.apply": partial(apply, store),
+        "experiments.start": partial(start, store),
+        "experiments.ramp": partial(ramp, store),
+        "experiments.stop": partial(stop, store),
+    }
+
+
+def list_all(store: ExperimentStore) -> Iterator[Step]:
+    """A table of the experiments, newest first."""
+    with reading(store.engine) as connection:
+        found = list_experiments(connection)
+    yield Listed(_LIST, tuple(map(_row, found)))
+
+
+def show_one(store: ExperimentStore, name: str) -> Iterator[Step]:
+    """An experiment's design as YAML, and its arms as they are assigned."""
+    with reading(store.engine) as connection:
+        found = experiment_of(connection, name)
+    yield Said(yaml_of(found.design.model_dump(mode="json", exclude_unset=True)).rstrip("\n"))
+    yield from _told(found)
+
+
+def apply(store: ExperimentStore, text: str, author: str, reason: str, name: str = "") -> Iterator[Step]:
+    """Makes or changes a draft by a YAML text. Raises ConfigError with its faults, and ConflictError."""
+    design = check_design(yaml_document(text, name), store.configuration.live.current.config)
+    yield from _told(changing.put_draft(store, design, statement_of(author, reason)))
+
+
+def start(store: ExperimentStore, name: str, author: str, reason: str) -> Iterator[Step]:
+    """Serves a draft."""
+    yield from _told(changing.start(store, name, statement_of(author, reason)))
+
+
+def ramp(store: ExperimentStore, name: str, traffic: float, author: str, reason: str) -> Iterator[Step]:
+    """Gives an experiment another share of its layer."""
+    yield from _told(changing.ramp(store, name, traffic, statement_of(author, reason)))
+
+
+def stop(
+    store: ExperimentStore,
+    name: str,
+    author: str,
+    reason: str,
+    arm: str | None = None,
+    adopted: str | None = None,
+) -> Iterator[Step]:
+    """Ends an experiment, or one of its arms."""
+    statement = statement_of(author, reason)
+    if arm is not None:
+        yield from _told(changing.stop_arm(store, name, arm, statement))
+    else:
+        yield from _told(changing.stop(store, name, statement, adopted))
+
+
+def _row(found: Experiment) -> tuple[str, ...]:
+    design = found.design
+    started = told_time(found.started_at or 0)
+    size = f"{found.traffic.size / BUCKETS:.1%}" if found.state == "running" else ""
+    return (
+        found.name,
+        found.state,
+        str(design.place),
+        design.layer_name,
+        size,
+        ", ".join(design.arms),
+        started,
+        found.stop_reason or "",
+    )
+
+
+def _told(found: Experiment) -> Iterator[Step]:
+    traffic = found.traffic
+    rows = tuple(
+        (
+            arm,
+            provider or "(as configured)",
+            f"{traffic.shares[arm]:.1%}" if arm in traffic.shares else "",
+            traffic.stopped.get(arm, ""),
+        )
+        for arm, provider in found.design.arms.items()
+    )
+    yield Listed(_ARMS, rows)
+    yield Said(_sentence(found))
+
+
+def _sentence(found: Experiment) -> str:
+    place, layer = found.design.place, found.design.layer_name
+    if found.state == "draft":
+        return f"Experiment {found.name} is a draft. To serve it: experiments start {found.name}."
+    if found.state == "running":
+        size = f"{found.traffic.size / BUCKETS:.1%}"
+        return f"Experiment {found.name} runs at {place} with {size} of layer {layer}."
+    return f"Experiment {found.name} was stopped: {found.stop_reason}."

@@ -1,0 +1,209 @@
+"""Sums over readers of what was served and what came of it: no row per reader leaves the database.
+
+A reader is a unit: the id that they are assigned by. Only outcomes count that came of a known answer, told by
+its request id or found within the window, each kind once per post and answer.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, select
+from sqlalchemy.sql.expression import ColumnElement
+
+from nearfeed_contracts.tables import outcomes, served_items, served_requests
+from nearfeed_core.readings import DAY_MICROS
+from nearfeed_recommender.attribution import IMPRESSION
+from nearfeed_recommender.experiments.measures import COLUMNS, EARLIER, pairs
+from nearfeed_recommender.experiments.schema import Place
+
+KINDS = {
+    "impressions": (IMPRESSION,),
+    "clicks": ("click",),
+    "reads": ("read",),
+    "likes": ("like",),
+    "hides": ("hide", "report"),
+}
+PERCENTILES = (50, 95)
+_COUNTING = ("told", "window")
+_ALL = "all"
+_KEY = ("request_id", "section")  # of an answer's section
+
+
+@dataclass(frozen=True)
+class Window:
+    """Answers from `since` to before `until`, in microseconds since 1970, of an experiment or at a place.
+
+    `days_before` the first are those of the readers' earlier actions.
+    """
+
+    since: int
+    until: int
+    experiment: str | None = None
+    place: Place | None = None
+    days_before: int = 0
+
+
+def arm_sums(connection: Connection, window: Window) -> dict[str, dict[str, Any]]:
+    """By arm: `units` (readers), the sum of each column and of the products that variances need.
+
+    At a place without an experiment all is one arm, `all`.
+    """
+    units = _units(window).cte("units")
+    wanted = [func.count().label("units")]
+    wanted += [func.sum(1.0 * units.c[name]).label(name) for name in COLUMNS]
+    wanted += [func.sum(1.0 * units.c[a] * units.c[b]).label(f"{a}*{b}") for a, b in pairs()]
+    query = select(units.c.arm, *wanted).group_by(units.c.arm)
+    return {row["arm"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def mixed_readers(connection: Connection, window: Window) -> int:
+    """How many readers were served more than one arm, as those whose ids were merged late."""
+    answers = _answers(window).cte("answers")
+    per_unit = select(answers.c.unit).group_by(answers.c.unit).having(func.count(distinct(answers.c.arm)) > 1)
+    return connection.scalar(select(func.count()).select_from(per_unit.subquery())) or 0
+
+
+def percentiles(connection: Connection, window: Window) -> dict[str, dict[int, float]]:
+    """By arm: percentiles 50 and 95 of the milliseconds that answers took."""
+    answers = _answers(window).subquery("answers")
+    ranked = (
+        select(
+            answers.c.arm,
+            answers.c.took_ms,
+            func.row_number().over(partition_by=answers.c.arm, order_by=answers.c.took_ms).label("place"),
+            func.count().over(partition_by=answers.c.arm).label("size"),
+        )
+        .where(answers.c.took_ms.is_not(None))
+        .subquery("ranked")
+    )
+    found: dict[str, dict[int, float]] = {}
+    for percent in PERCENTILES:
+        at = ranked.c.place == (ranked.c.size * percent + 99) // 100
+        for arm, took in connection.execute(select(ranked.c.arm, ranked.c.took_ms).where(at)):
+            found.setdefault(arm, {})[percent] = float(took)
+    return found
+
+
+def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
+    """By day (UTC, microseconds of its start) and arm: readers, requests, and what came of these requests."""
+    answers = _answers(window).cte("answers")
+    deeds = _deeds(answers).cte("deeds")
+    day = (answers.c.served_at // DAY_MICROS).label("day")
+    query = (
+        select(
+            day,
+            answers.c.arm,
+            func.count(distinct(answers.c.unit)).label("readers"),
+            func.count().label("requests"),
+            *(func.sum(func.coalesce(deeds.c[name], 0)).label(name) for name in EARLIER),
+        )
+        .select_from(answers.outerjoin(deeds, _same(deeds, answers)))
+        .group_by(day, answers.c.arm)
+        .order_by(day, answers.c.arm)
+    )
+    return [
+        {"at": int(row["day"]) * DAY_MICROS, "arm": row["arm"]}
+        | {name: int(row[name]) for name in ("readers", "requests", *EARLIER)}
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def first_answer(connection: Connection, place: Place) -> int | None:
+    """When the ledger's first answer at a place was served, in microseconds since 1970."""
+    found: int | None = connection.scalar(select(func.min(served_requests.c.served_at)).where(_at(place)))
+    return found
+
+
+def _units(window: Window) -> Select[Any]:
+    """A row per arm and reader with all columns."""
+    answers = _answers(window).cte("answers")
+    deeds = _deeds(answers).cte("deeds")
+    before = _earlier(window, answers).cte("earlier")
+    summed = {name: func.sum(func.coalesce(deeds.c[name], 0)) for name in (*EARLIER, "depth")}
+    told = {
+        "requests": func.count(),
+        "took": func.coalesce(func.sum(answers.c.took_ms), 0),
+        "timed": func.count(answers.c.took_ms),
+        "degraded": func.sum(case((answers.c.state == "degraded", 1), else_=0)),
+        "failed": func.sum(case((answers.c.state == "failed", 1), else_=0)),
+    }
+    earlier = {f"earlier_{name}": func.coalesce(func.max(before.c[name]), 0) for name in EARLIER}
+    columns: dict[str, ColumnElement[Any]] = {**summed, **told, **earlier}
+    return (
+        select(answers.c.arm, answers.c.unit, *(columns[name].label(name) for name in COLUMNS))
+        .select_from(
+            answers.outerjoin(deeds, _same(deeds, answers)).outerjoin(before, before.c.unit == answers.c.unit)
+        )
+        .group_by(answers.c.arm, answers.c.unit)
+    )
+
+
+def _answers(window: Window) -> Select[Any]:
+    """The answers of a window: a section each."""
+    request = served_requests.c
+    query = select(
+        request.request_id,
+        request.section,
+        request.user_id,
+        func.coalesce(request.unit_id, request.user_id).label("unit"),
+        (literal(_ALL) if window.experiment is None else request.arm).label("arm"),
+        request.served_at,
+        request.state,
+        request.took_ms,
+    ).where(request.served_at >= window.since, request.served_at < window.until)
+    if window.experiment is not None:
+        query = query.where(request.experiment == window.experiment)
+    return query if window.place is None else query.where(_at(window.place))
+
+
+def _at(place: Place) -> ColumnElement[bool]:
+    request = served_requests.c
+    page = request.page.is_(None) if place.page is None else request.page == place.page
+    return and_(page, request.section == place.section)
+
+
+def _deeds(answers: CTE) -> Select[Any]:
+    """What came of each answer: posts seen, clicked ..., and the deepest position that was seen, from 1."""
+    item = served_items.c
+    came = (
+        select(
+            *(answers.c[name] for name in _KEY),
+            item.item_id,
+            outcomes.c.kind,
+            func.max(item.position).label("position"),
+        )
+        .select_from(answers)
+        .join(served_items, and_(*(item[name] == answers.c[name] for name in _KEY)))
+        .join(
+            outcomes,
+            and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id),
+        )
+        .where(outcomes.c.attribution.in_(_COUNTING))
+        .group_by(*(answers.c[name] for name in _KEY), item.item_id, outcomes.c.kind)
+        .subquery("came")
+    )
+    depth = func.max(case((came.c.kind == IMPRESSION, came.c.position + 1), else_=0))
+    counts = [func.sum(_is(came.c.kind, name)).label(name) for name in EARLIER]
+    key = [came.c[name] for name in _KEY]
+    return select(*key, *counts, depth.label("depth")).group_by(*key)
+
+
+def _same(left: CTE, right: CTE) -> ColumnElement[bool]:
+    return and_(*(left.c[name] == right.c[name] for name in _KEY))
+
+
+def _earlier(window: Window, answers: CTE) -> Select[Any]:
+    """What the readers of these answers had done before the first, whatever it came of."""
+    readers = select(answers.c.unit, answers.c.user_id).distinct().subquery("readers")
+    start = window.since - window.days_before * DAY_MICROS
+    did = and_(
+        outcomes.c.user_id == readers.c.user_id,
+        outcomes.c.occurred_at >= start,
+        outcomes.c.occurred_at < window.since,
+    )
+    counts = [func.sum(_is(outcomes.c.kind, name)).label(name) for name in EARLIER]
+    return select(readers.c.unit, *counts).select_from(readers.join(outcomes, did)).group_by(readers.c.unit)
+
+
+def _is(kind: ColumnElement[Any], name: str) -> ColumnElement[int]:
+    return case((kind.in_(KINDS[name]), 1), else_=0)

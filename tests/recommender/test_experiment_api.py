@@ -1,0 +1,141 @@
+"""Experiments over HTTP: designed, started, served by the feed and by pages, noted in the ledger, stopped."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from nearfeed_contracts.tables import audit, reader_units, served_requests
+from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.request_ids import read_request_id
+from nearfeed_runtime.sql import reading
+
+URL = "/v1/admin/experiments"
+SAID = {"author": "Ann", "reason": "a test"}
+DESIGN = {"target": "feed", "arms": {"control": None, "latest": "latest"}}
+
+
+def make(world: Any, name: str = "trial", **changes: Any) -> dict[str, Any]:
+    for method, path, body in (("PUT", name, DESIGN | changes), ("POST", f"{name}/start", None)):
+        answer = world.client.request(method, f"{URL}/{path}", params=SAID, json=body)
+        assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def rows(world: Any) -> list[Any]:
+    world.settle()
+    with reading(world.engine) as connection:
+        return list(connection.execute(select(served_requests)))
+
+
+def test_the_life_of_an_experiment(world: Any) -> None:
+    found = make(world, traffic=0.25)
+    assert (found["state"], found["target"], found["layer"], found["traffic"]) == (
+        "running",
+        "feed",
+        "feed",
+        0.25,
+    )
+    assert found["arms"][1] == {
+        "name": "latest", "provider": "latest", "control": False, "share": 0.5, "stopped": None
+    }  # fmt: skip
+    grown = world.client.post(f"{URL}/trial/ramp", params={**SAID, "traffic": 0.5}).json()
+    assert (grown["traffic"], grown["revision"]) == (0.5, found["revision"] + 1)
+    assert world.client.get(f"{URL}/trial").json() == grown
+    assert world.client.get(URL, params={"state": "running"}).json() == {"experiments": [grown]}
+    ended = world.client.post(f"{URL}/trial/stop", params={**SAID, "adopted": "latest"}).json()
+    assert (ended["state"], ended["stop_reason"], ended["adopted"]) == ("stopped", "a test", "latest")
+    with reading(world.engine) as connection:
+        told = connection.execute(select(audit.c.actor, audit.c.action)).all()
+    assert told == [("anyone", f"experiments.{verb}") for verb in ("draft", "start", "ramp", "stop")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "params", "body", "status", "field"),
+    [
+        ("PUT", "trial", SAID, DESIGN | {"arms": {"a": None, "b": "nobody"}}, 422, "arms.b"),
+        ("PUT", "trial", SAID, DESIGN | {"armz": {}}, 422, "armz"),
+        ("PUT", "trial", SAID, DESIGN | {"name": "other"}, 422, "name"),
+        ("PUT", "trial", SAID, [], 422, "body"),
+        ("PUT", "trial", {"reason": "r"}, DESIGN, 422, "author"),
+        ("PUT", "a%20b", SAID, DESIGN, 422, "name"),
+        ("GET", "none", {}, None, 404, None),
+        ("POST", "none/start", SAID, None, 404, None),
+        ("POST", "trial/ramp", SAID | {"traffic": 0.5}, None, 409, None),
+        ("POST", "trial/ramp", SAID | {"traffic": 1.5}, None, 422, "traffic"),
+        ("POST", "trial/arms/latest/stop", SAID, None, 409, None),
+        ("POST", "trial/stop", SAID | {"adopt": "a"}, None, 422, "adopt"),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_field(
+    world: Any, method: str, path: str, params: Any, body: Any, status: int, field: str | None
+) -> None:
+    world.client.put(f"{URL}/trial", params=SAID, json=DESIGN)
+    answer = world.client.request(method, f"{URL}/{path}", params=params, json=body)
+    assert answer.status_code == status, answer.text
+    assert [fault["field"] for fault in answer.json()["errors"]] == ([field] if field else [])
+
+
+def test_the_feed_is_served_by_its_arm(served: Any) -> None:
+    make(served, holdout=0.2)
+    for number in range(40):
+        page = served.client.get("/v1/feed", params={"user_id": f"u{number}", "limit": 2}).json()
+        served.client.get("/v1/feed", params={"user_id": f"u{number}", "cursor": page["next_cursor"]})
+    noted = rows(served)
+    providers = {"control": "personal", "latest": "latest", "holdout": "personal"}
+    chances = {"control": 0.4, "latest": 0.4, "holdout": 0.2}
+    assert {row.arm for row in noted} == set(providers)
+    fallback = "popular-and-latest"
+    for row in noted:
+        assert row.provider in (providers[row.arm], fallback if row.arm != "latest" else "latest")
+        assert (row.experiment, row.propensity, row.unit_id) == (
+            "trial",
+            pytest.approx(chances[row.arm]),
+            None,
+        )
+        assert row.took_ms > 0
+    with reading(served.engine) as connection:
+        experiment = experiment_of(connection, "trial")
+    for row in noted:
+        read = read_request_id(served.client.app.state.context.serving.secret, row.user_id, row.request_id)
+        assert read is not None
+        assert read.arms == ((experiment.number, experiment.arms.index(row.arm)),)
+
+
+def test_sections_of_a_page_are_served_by_their_arms(served: Any) -> None:
+    target = {"page": "home", "section": "popular"}
+    make(served, target=target, arms={"control": None, "latest": "latest"})
+    make(served, "other", target={"page": "home", "section": "for-you"}, arms={"a": "latest", "b": "popular"})
+    seen = set()
+    for number in range(12):
+        page = served.client.get("/v1/pages/home", params={"user_id": f"u{number}"}).json()
+        noted = {row.section: row for row in rows(served) if row.request_id == page["request_id"]}
+        shown = {section["name"]: section["provider"] for section in page["sections"]}
+        popular = noted["popular"]
+        expected = {"control": "popular", "latest": "latest"}[popular.arm]
+        assert popular.experiment == "trial"
+        assert shown["popular"] == expected
+        seen.add(popular.arm)
+    assert seen == {"control", "latest"}
+
+
+def test_nobody_pays_where_no_experiment_runs(served: Any) -> None:
+    make(served, target={"page": "home", "section": "popular"}, arms={"control": None, "latest": "latest"})
+    served.client.get("/v1/feed", params={"user_id": "u"})
+    assert [(row.experiment, row.arm) for row in rows(served)] == [(None, None)]
+
+
+def test_a_reader_who_signs_in_keeps_their_arm(served: Any) -> None:
+    make(served)
+    first = served.client.get("/v1/feed", params={"user_id": "phone"}).json()
+    assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
+    served.client.app.state.context.serving.experiments.refresh()
+    second = served.client.get("/v1/feed", params={"user_id": "ann"}).json()
+    noted = {row.request_id: row for row in rows(served)}
+    assert noted[first["request_id"]].arm == noted[second["request_id"]].arm
+    assert noted[second["request_id"]].unit_id == "phone"
+    assert served.client.delete("/v1/users/phone").status_code == 202
+    assert [row.unit_id for row in rows(served)] == [None]
+    with reading(served.engine) as connection:
+        assert connection.execute(select(reader_units)).all() == []
