@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import models, new_posts, pages, rankers, readme, text, walks
+from benchmarks.report import experiments, models, new_posts, pages, rankers, readme, text, walks
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,4 +49,6 @@ SECTIONS = (
     Section("docs/random-walk.md", "figures", walks.figures),
     Section("docs/serving.md", "pages", pages.figures),
     Section("docs/rankers.md", "rankers", rankers.figures),
+    Section("docs/experiments-statistics.md", "watched", experiments.watched),
+    Section("docs/experiments-statistics.md", "regret", experiments.regret),
 )

@@ -91,4 +91,4 @@ def load_settings(model: type[S], **overrides: object) -> S:
 
 
 def _may_be_secret(name: str) -> bool:
-    return name in ("api_keys", "secret") or name.endswith("_url")
+    return name == "api_keys" or name.endswith(("secret", "_key", "_url"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nearfeed_recommender.bootstrap import keys_in_sql, operations_alone
 from nearfeed_recommender.serving import BindError, bind
 from nearfeed_recommender.settings import RecommenderSettings
 
@@ -15,6 +16,26 @@ def test_a_public_bind_needs_keys(tmp_path: Path) -> None:
         bind(RecommenderSettings(data_dir=tmp_path, host="0.0.0.0", port=0))
     keys = {"key": ["feed"]}
     bind(RecommenderSettings(data_dir=tmp_path, host="0.0.0.0", port=0, api_keys=keys)).close()
+
+
+def test_a_key_of_sql_lets_a_public_bind_be_and_is_made_before_the_api_runs(tmp_path: Path) -> None:
+    settings = RecommenderSettings(data_dir=tmp_path, host="0.0.0.0", port=0)
+    with pytest.raises(BindError, match="make a key first"):
+        bind(settings, keys_in_sql)
+    with operations_alone(settings) as operations:
+        list(operations["keys.create"](name="app", scopes=["feed"], actor="Ann"))
+    bind(settings, keys_in_sql).close()
+    with operations_alone(settings) as operations:
+        list(operations["keys.revoke"](named="app", actor="Ann"))
+    with pytest.raises(BindError, match="make a key first"):
+        bind(settings, keys_in_sql)
+
+
+def test_a_private_bind_looks_for_no_keys(tmp_path: Path) -> None:
+    def fail(_: RecommenderSettings) -> bool:
+        raise AssertionError
+
+    bind(RecommenderSettings(data_dir=tmp_path, port=0), fail).close()
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:

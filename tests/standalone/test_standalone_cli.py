@@ -74,7 +74,7 @@ SENTENCES = {
     "a bind without keys": (
         ["serve", "--host", "0.0.0.0"],
         {},
-        "NEARFEED_HOST: 0.0.0.0 can be reached from other machines; set NEARFEED_API_KEYS first",
+        "NEARFEED_HOST: 0.0.0.0 can be reached from other machines; make a key first",
     ),
     "an unknown back end": (["migrate"], {"NEARFEED_DATABASE_URL": "oracle://x"}, "NEARFEED_DATABASE_URL: "),
     "a bad setting": (["migrate"], {"NEARFEED_HALF_LIFE_DAYS": "-1"}, "NEARFEED_HALF_LIFE_DAYS: "),

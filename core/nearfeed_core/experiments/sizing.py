@@ -1,10 +1,13 @@
 """How many readers, or days, an experiment needs, by the very sequence by which it is judged.
 
-The power is the chance that the interval leaves out 0 at one of the looks. The estimate is a Brownian motion
+The power is the chance that the interval leaves out 0 at one of `looks`. The estimate is a Brownian motion
 with drift in the clock of the information, looked at in equal steps of it; how much of it stays inside the
 bounds is integrated from look to look (Armitage, McPherson and Rowe, JRSS A 1969; Jennison and Turnbull,
 Group Sequential Methods, 2000, chapter 19). As rho is in proportion to the lift that is looked for, all
 that counts is the drift at the last look, lift / standard error, and one number gives every size.
+
+Where readers come back, information does not come in equal steps, and earlier looks add less to the power. So
+by default the last look alone is promised, which holds at any pace: who watches finds more.
 """
 
 from collections.abc import Sequence
@@ -25,8 +28,9 @@ from nearfeed_core.experiments.sequences import (
     tuned_for,
 )
 
-LOOKS = 28
+LOOKS = 1
 HALVES = (0.5, 0.5)
+_FARTHEST = 9.0
 Values = NDArray[np.float64]
 
 
@@ -102,7 +106,7 @@ def drift_needed(alpha: float = ALPHA, power: float = POWER, looks: int = LOOKS)
     """The effect by its standard error at the last look at which it is found with this power."""
     effect, tuning = log_lift(0.01), tuned_for(0.01, alpha=alpha, power=power)
     low, high = 0.0, 20.0
-    while high - low > 1e-6:
+    while high - low > 1e-5:
         middle = (low + high) / 2
         enough = crossing(effect, (effect / middle) ** 2, tuning, looks) >= power
         low, high = (low, middle) if enough else (middle, high)
@@ -114,15 +118,22 @@ def crossing(effect: float, variance: float, tuning: Tuning, looks: int = LOOKS)
 
     With an effect of 0 it is the chance of a false alarm.
     """
-    step = 1 / variance / looks
-    reach = [multiplier(1 / (step * look), tuning) * sqrt(step * look) for look in range(1, looks + 1)]
-    nodes, weights = np.polynomial.legendre.leggauss(32 + ceil(16 * sqrt(looks)))
+    clock = np.arange(1, looks + 1) / looks / variance
+    held = np.array([multiplier(1 / now, tuning) for now in clock]) * np.sqrt(clock)
+    likely = abs(effect) * clock + _FARTHEST * np.sqrt(clock)
+    reach = np.minimum(held, likely)
+    nodes, weights = _quadrature(32 + ceil(8 * reach[-1] / sqrt(clock[0])))
     places, inside = np.zeros(1), np.ones(1)
     for bound in reach:
         following = bound * nodes
-        moved = _density(following[:, None] - places, effect * step, step)
+        moved = _density(following[:, None] - places, abs(effect) * clock[0], clock[0])
         places, inside = following, bound * weights * (moved @ inside)
     return float(1 - inside.sum())
+
+
+@lru_cache(maxsize=8)
+def _quadrature(points: int) -> tuple[Values, Values]:
+    return np.polynomial.legendre.leggauss(points)
 
 
 def _density(places: Values, mean: float, variance: float) -> Values:

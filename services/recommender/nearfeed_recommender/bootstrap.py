@@ -20,6 +20,7 @@ from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender import app_topics, served, upkeep
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.callers import Access, open_access
 from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.live import LiveConfig
@@ -30,6 +31,9 @@ from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import graph_sources
+from nearfeed_recommender.keys.live import LiveKeys
+from nearfeed_recommender.keys.operations import key_operations
+from nearfeed_recommender.keys.rows import has_live_keys
 from nearfeed_recommender.late_store import LateStore
 from nearfeed_recommender.ledger import Ledger
 from nearfeed_recommender.ledger_views import tell_missing
@@ -51,10 +55,12 @@ from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop, every
+from nearfeed_runtime.sql import reading
 
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
 _EXPERIMENTS_SECONDS = 0.5
+_KEYS_SECONDS = 0.5
 _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
@@ -117,25 +123,37 @@ def migrate_database(settings: RecommenderSettings) -> None:
     open_database(settings.database_url).dispose()
 
 
+def keys_in_sql(settings: RecommenderSettings) -> bool:
+    """Whether SQL has a key that holds; asked before anything else is opened."""
+    engine = open_database(settings.database_url)
+    try:
+        with reading(engine) as connection:
+            return has_live_keys(connection)
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def operations_alone(settings: RecommenderSettings) -> Iterator[dict[str, Operation]]:
     """The operations without API, consumer, log and vector store, for a command."""
     engine = open_database(settings.database_url)
     try:
         configuration = _config_store(settings, engine)
-        yield _operations(settings, configuration, _experiment_store(configuration))
+        yield _operations(settings, configuration, _experiment_store(configuration), LiveKeys(engine))
     finally:
         engine.dispose()
 
 
 def _operations(
-    settings: RecommenderSettings, configuration: ConfigStore, trials: ExperimentStore
+    settings: RecommenderSettings, configuration: ConfigStore, trials: ExperimentStore, keys: LiveKeys
 ) -> dict[str, Operation]:
+    engine = configuration.engine
     return {
         **config_operations(configuration),
         **experiment_operations(trials),
-        "audit.list": partial(list_audit, configuration.engine),
-        "map": partial(map_space, configuration.engine, settings.runs_url),
+        **key_operations(engine, keys),
+        "audit.list": partial(list_audit, engine),
+        "map": partial(map_space, engine, settings.runs_url),
     }
 
 
@@ -166,6 +184,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     pooling = Pooling(settings.weight_rule, ContextCache())
     configuration = _config_store(settings, engine)
     trials = _experiment_store(configuration)
+    access = open_access(settings, engine)
     serving = _serving(settings, engine, log, store, secret, pooling, trials)
     relay = Relay(engine, log)
     consumers = {
@@ -189,13 +208,23 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     return Recommender(
         app=create_app(
             ApiContext(
-                settings, engine, log, store, serving, relay, configuration, trials, graph_sources(serving)
+                settings=settings,
+                engine=engine,
+                log=log,
+                store=store,
+                serving=serving,
+                relay=relay,
+                configuration=configuration,
+                experiments=trials,
+                graph=graph_sources(serving),
+                access=access,
             )
         ),
         consumers=list(consumers.values()),
         api_loops=[
             Loop("relay", relay.run),
             Loop("ledger-notes", serving.ledger.run),
+            *_access_loops(access),
             Loop("config", every(_CONFIG_SECONDS, serving.config.refresh)),
             Loop("experiments", every(_EXPERIMENTS_SECONDS, serving.experiments.refresh)),
             Loop("models", every(_MODELS_SECONDS, serving.models.refresh_if_due)),
@@ -210,10 +239,15 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
             Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],
         pumps=[relay.run_once, serving.ledger.flush, keep_up],
-        operations=_operations(settings, configuration, trials),
+        operations=_operations(settings, configuration, trials, access.keys),
         checks={"database": partial(database_answers, engine)},
         close=close,
     )
+
+
+def _access_loops(access: Access) -> list[Loop]:
+    keys = Loop("keys", every(_KEYS_SECONDS, access.keys.refresh))
+    return [keys] if access.key_set is None else [keys, Loop("token-keys", access.key_set.run)]
 
 
 def _serving(

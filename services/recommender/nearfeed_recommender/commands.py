@@ -13,11 +13,13 @@ from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.bootstrap import (
     bootstrap,
     bootstrap_consumer,
+    keys_in_sql,
     migrate_database,
     operations_alone,
 )
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
+from nearfeed_recommender.keys import commands as keeping_keys
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps import commands as mapping_spaces
@@ -37,7 +39,7 @@ def api(host: str | None = None, port: int | None = None) -> None:
     configure_logs(settings.log_level)
     # The server ends in order on SIGTERM and raises it again then, which must not cut short the loops.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    with closing(bind(settings)) as listener, closing(bootstrap(settings)) as service:
+    with closing(bind(settings, keys_in_sql)) as listener, closing(bootstrap(settings)) as service:
         with running(service.api_loops):
             logger.info("started", address="{}:{}".format(*listener.getsockname()[:2]))
             serve(service.app, listener)
@@ -68,6 +70,7 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
 
 
 add_audit(app, _run)
+app.add_typer(keeping_keys.make_app(_run), name="keys")
 app.add_typer(configuring.make_app(_run), name="config")
 app.add_typer(experimenting.make_app(_run), name="experiments")
 app.add_typer(mapping_spaces.make_app(_run))

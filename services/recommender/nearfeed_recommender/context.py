@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender.callers import Access
 from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import GraphSources
@@ -27,3 +28,4 @@ class ApiContext:
     configuration: ConfigStore
     experiments: ExperimentStore
     graph: GraphSources
+    access: Access

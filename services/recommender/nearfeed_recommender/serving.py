@@ -3,6 +3,7 @@
 import gc
 import socket
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import uvicorn
@@ -21,18 +22,26 @@ class BindError(NearfeedError):
     """An address that cannot or must not be bound."""
 
 
-def check_bind(settings: RecommenderSettings) -> None:
-    """Refuses a public bind without keys. Raises BindError."""
-    if not settings.api_keys and not _is_loopback(settings.host):
+HasKeys = Callable[[RecommenderSettings], bool]
+
+
+def no_keys(_: RecommenderSettings) -> bool:
+    """Where SQL is not looked into."""
+    return False
+
+
+def check_bind(settings: RecommenderSettings, has_keys: HasKeys = no_keys) -> None:
+    """Refuses a public bind without keys; `has_keys` looks for some in SQL. Raises BindError."""
+    if not (_is_loopback(settings.host) or settings.api_keys or has_keys(settings)):
         raise BindError(
-            f"NEARFEED_HOST: {settings.host} can be reached from other machines; "
-            "set NEARFEED_API_KEYS first, or bind to 127.0.0.1."
+            f"NEARFEED_HOST: {settings.host} can be reached from other machines; make a key first "
+            "(`keys create NAME --scope feed`), set NEARFEED_API_KEYS, or bind to 127.0.0.1."
         )
 
 
-def bind(settings: RecommenderSettings) -> socket.socket:
-    """A listening socket. Raises BindError where the port is in use."""
-    check_bind(settings)
+def bind(settings: RecommenderSettings, has_keys: HasKeys = no_keys) -> socket.socket:
+    """A listening socket. Raises BindError where the port is in use, or keys are missing."""
+    check_bind(settings, has_keys)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio sends at once (TCP_NODELAY) only where the socket names its protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -16,8 +16,28 @@ class RecommenderSettings(Settings):
     port: int = Field(default=8080, ge=0, le=65535, description="port of the API")
     api_keys: dict[str, list[Scope]] = Field(
         default_factory=dict,
-        description='JSON: {"key": ["feed", "events", "items", "admin"]}; needed for any bind but loopback',
+        description='JSON: {"key": ["feed", "events", "items", "admin"]}; keys beside those of '
+        "`nearfeed keys`; any bind but loopback needs one",
     )
+    calls_per_minute: int = Field(
+        default=0, ge=0, description="calls a minute of a key without a limit of its own; 0: any number"
+    )
+    reader_calls_per_minute: int = Field(
+        default=300, ge=0, description="calls a minute of a reader with a token of their own; 0: any number"
+    )
+    jwt_secret: str = Field(
+        default="",
+        description="readers may call with tokens (JWT) that are signed by it (HS256); 32 bytes or more",
+    )
+    jwt_public_key: str = Field(
+        default="",
+        description="the same for RS256 or ES256: an RSA or P-256 key in PEM, or a file that holds it",
+    )
+    jwt_jwks_url: str = Field(
+        default="", description="the same for keys that change: http(s) URL or file of a JWK set"
+    )
+    jwt_audience: str = Field(default="", description="`aud` that a reader's token must have")
+    jwt_issuer: str = Field(default="", description="`iss` that a reader's token must have")
     secret: str = Field(
         default="",
         description="signs cursors, keys hashes of erased readers: keep it; empty: a file in the data folder",

@@ -13,6 +13,7 @@ from nearfeed_indexer import commands as indexing
 from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
+from nearfeed_recommender.keys import commands as keeping_keys
 from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
@@ -55,6 +56,7 @@ def make_app() -> typer.Typer:
     _mount(app, mapping_spaces.make_app(_run))
     app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
     app.add_typer(experimenting.make_app(_run), name="experiments", rich_help_panel=MODELS)
+    app.add_typer(keeping_keys.make_app(_run), name="keys", rich_help_panel=ACCESS)
     add_audit(app, _run, rich_help_panel=ACCESS)
     app.add_typer(pipelines.make_app(_data_dir), name="pipeline", rich_help_panel=MODELS)
     return app

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from nearfeed_recommender.bootstrap import keys_in_sql
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
@@ -32,7 +33,8 @@ def serve_folder(data_dir: Path, host: str | None = None, port: int | None = Non
 
 def listening(data_dir: Path, host: str | None, port: int | None) -> closing[socket.socket]:
     """The bound address, to be closed at the end. Raises BindError."""
-    return closing(bind(load_settings(RecommenderSettings, data_dir=data_dir, host=host, port=port)))
+    settings = load_settings(RecommenderSettings, data_dir=data_dir, host=host, port=port)
+    return closing(bind(settings, keys_in_sql))
 
 
 def serve_services(

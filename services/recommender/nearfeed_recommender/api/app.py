@@ -16,6 +16,7 @@ from nearfeed_recommender.api import (
     feed_routes,
     health_routes,
     item_routes,
+    key_routes,
     ledger_routes,
     page_routes,
     reader_routes,
@@ -23,6 +24,7 @@ from nearfeed_recommender.api import (
     system_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
+from nearfeed_recommender.api.openapi import tell_scopes
 from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
@@ -61,6 +63,7 @@ def create_app(context: ApiContext) -> FastAPI:
         config_entry_routes,
         experiment_routes,
         audit_routes,
+        key_routes,
         ledger_routes,
         admin_reader_routes,
         space_routes,
@@ -73,6 +76,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.include_router(health_routes.router)
     app.include_router(static_routes.make_router())
     install_problem_handlers(app)
+    tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed, recent=app.state.recent)
     return app

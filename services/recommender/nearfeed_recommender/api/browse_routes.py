@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id
 from nearfeed_contracts.tables import communities
-from nearfeed_recommender.api.access import Context, Granted, require
+from nearfeed_recommender.api.access import Calling, Context, require
 from nearfeed_recommender.memberships import communities_of
 from nearfeed_runtime.sql import reading
 
@@ -35,8 +35,8 @@ class JoinedOut(BaseModel):
 
 
 @router.get("/scopes", summary="What may this key do?")
-def get_scopes(granted: Granted) -> ScopesOut:
-    return ScopesOut(scopes=sorted(granted))
+def get_scopes(caller: Calling) -> ScopesOut:
+    return ScopesOut(scopes=sorted(caller.scopes))
 
 
 @router.get("/communities", summary="All communities", dependencies=[Depends(require("feed"))])

@@ -8,7 +8,7 @@ from fastapi.dependencies.models import Dependant
 from nearfeed_recommender.api.problems import FieldError, FieldFault
 
 
-def refuse_unknown_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """Raises FieldError: a filter that is misspelt would be a feed without it."""
     known = sorted(_names(request.scope["route"].dependant))
     told = f"is no parameter here; those that are: {', '.join(known)}" if known else "is no parameter here"

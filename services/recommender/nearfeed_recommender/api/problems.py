@@ -18,6 +18,7 @@ from nearfeed_contracts.errors import (
     NearfeedError,
     NotFoundError,
 )
+from nearfeed_recommender.api.middleware import SECURITY_HEADERS
 from nearfeed_recommender.catalogue import UnknownCommunityError, UnknownItemError
 from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
 from nearfeed_recommender.rankings import ExpiredCursorError, InvalidCursorError
@@ -133,7 +134,9 @@ def _database_error(_: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(_: Request, error: Exception) -> JSONResponse:
     logger.error("request failed", exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
+    answer = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
+    answer.headers.update(SECURITY_HEADERS)  # it is made outside of the middleware
+    return answer
 
 
 def _field(fault: dict[str, Any]) -> str:

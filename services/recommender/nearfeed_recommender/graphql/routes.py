@@ -4,16 +4,18 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from graphql import GraphQLError
 from pydantic import BaseModel, ConfigDict, Field
 from strawberry.http import process_result
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
-from nearfeed_recommender.api.access import Context, Granted, require
+from nearfeed_recommender.api.access import Calling, Context, require
+from nearfeed_recommender.api.own_reader import refuse_fields
 from nearfeed_recommender.api.problems import FieldError, FieldFault
 from nearfeed_recommender.graphql.loaders import Loaders
 from nearfeed_recommender.graphql.schema import SCHEMA
-from nearfeed_recommender.graphql.types import GraphContext
+from nearfeed_recommender.graphql.types import GraphContext, OtherReaderError
 
 router = APIRouter(tags=["graphql"])
 
@@ -31,19 +33,29 @@ class QueryIn(BaseModel):
 @router.post(
     "/graphql", summary="Readers, posts, communities and relations", dependencies=[Depends(require("feed"))]
 )
-async def post_graphql(context: Context, scopes: Granted, body: QueryIn) -> dict[str, Any]:
+async def post_graphql(context: Context, caller: Calling, body: QueryIn) -> dict[str, Any]:
     """Answers a query with `data`, and with `errors` that name the argument. The schema tells the rest."""
     try:
         result = await SCHEMA.execute(
             body.query,
             body.variables,
-            GraphContext(Loaders(context.graph), scopes),
+            GraphContext(Loaders(context.graph), caller.scopes, caller.reader),
             operation_name=body.operation_name,
             allowed_operation_types=[OperationType.QUERY],
         )
     except (CannotGetOperationTypeError, InvalidOperationTypeError) as error:
         raise _fault(error) from None
+    refuse_fields([_place(error) for error in result.errors or () if _is_other_reader(error)])
     return dict(process_result(result))
+
+
+def _is_other_reader(error: GraphQLError) -> bool:
+    return isinstance(error.original_error, OtherReaderError)
+
+
+def _place(error: GraphQLError) -> str:
+    """The argument, by the name that the query has given its field."""
+    return ".".join(["query", *map(str, error.path or ()), "id"])
 
 
 def _fault(error: Exception) -> FieldError:

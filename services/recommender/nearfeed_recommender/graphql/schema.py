@@ -27,7 +27,8 @@ Search = Annotated[
 @strawberry.type
 class Query:
     @strawberry.field(description="A reader; an id that nobody has used is one without readings.")
-    def reader(self, id: strawberry.ID) -> Reader:
+    def reader(self, info: Info, id: strawberry.ID) -> Reader:
+        types.require_own(info, id)
         return Reader(id=id)
 
     @strawberry.field(description="A post; null where there is none of that id.")

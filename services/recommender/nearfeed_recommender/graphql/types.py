@@ -23,12 +23,17 @@ class PersonalDataError(NearfeedError):
     """A list of readers, asked for with a key that may not see one."""
 
 
+class OtherReaderError(NearfeedError):
+    """A reader, asked for with the token of another one."""
+
+
 @dataclass(frozen=True)
 class GraphContext:
-    """What belongs to one request."""
+    """What belongs to one request; with a `reader` it is their own, and for them alone."""
 
     loaders: Loaders
     scopes: frozenset[Scope]
+    reader: str | None = None
 
 
 Info = strawberry.Info[GraphContext, None]
@@ -210,6 +215,12 @@ def require_admin(info: Info) -> None:
         raise PersonalDataError(
             f"{info.field_name}: lists readers, for which the API key needs the scope 'admin'."
         )
+
+
+def require_own(info: Info, reader: str) -> None:
+    """Raises OtherReaderError: a reader's own token is for that reader alone."""
+    if info.context.reader not in (None, reader):
+        raise OtherReaderError(f"{info.field_name}: is another reader than that of the token.")
 
 
 def _related(link: Link) -> Related:

@@ -47,7 +47,7 @@ def run_demo(choices: Choices, console: Console) -> None:
         services = resources.enter_context(open_services(choices.data_dir))
         make_feed(services, choices, console)
         if choices.serve:
-            headline(console, 5, "Serving")
+            headline(console, 5, "Serving on 127.0.0.1, which this machine alone can reach")
             ready = partial(tell_what_to_try, services.engine, _command(choices.data_dir), console)
             serve_services(folder, services, listener, ready)
 

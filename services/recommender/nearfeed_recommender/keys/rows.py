@@ -1,0 +1,101 @@
+"""Keys as SQL has them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from sqlalchemy import ColumnElement, Connection, Row, exists, or_, select
+
+from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.fields import IsoTime, Label, now_micros, to_micros
+from nearfeed_contracts.tables import api_keys
+from nearfeed_recommender.settings import Scope
+
+LIVE, EXPIRED, REVOKED = "live", "expired", "revoked"
+
+
+def _in_future(moment: datetime) -> datetime:
+    if to_micros(moment) <= now_micros():
+        raise ValueError("lies in the past")
+    return moment
+
+
+def _once(scopes: list[Scope]) -> list[Scope]:
+    return sorted(set(scopes))
+
+
+Expiry = Annotated[IsoTime, AfterValidator(_in_future)]
+Scopes = Annotated[list[Scope], Field(min_length=1), AfterValidator(_once)]
+
+
+class WantedKey(BaseModel):
+    """What a key is to be: `per_minute` calls a minute at most (None: as the settings say)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Label
+    scopes: Scopes
+    per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
+    expires_at: Expiry | None = None
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key without its secret. Times in microseconds since 1970."""
+
+    key_id: str
+    name: str
+    key_hash: str
+    scopes: frozenset[Scope]
+    per_minute: int | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+    def state(self, now: int) -> str:
+        if self.revoked_at is not None:
+            return REVOKED
+        return EXPIRED if self.expires_at is not None and self.expires_at <= now else LIVE
+
+
+def keys_where(connection: Connection, *conditions: ColumnElement[bool]) -> list[Key]:
+    """The keys that meet all conditions, oldest first."""
+    query = select(api_keys).where(*conditions).order_by(api_keys.c.created_at, api_keys.c.key_id)
+    return [_key(row) for row in connection.execute(query)]
+
+
+def is_live(now: int) -> ColumnElement[bool]:
+    """That a key is neither revoked nor expired."""
+    expires_at = api_keys.c.expires_at
+    return api_keys.c.revoked_at.is_(None) & or_(expires_at.is_(None), expires_at > now)
+
+
+def has_keys(connection: Connection) -> bool:
+    """Whether there ever was a key: once there was one, nobody may call without."""
+    return bool(connection.scalar(select(exists(select(api_keys.c.key_id)))))
+
+
+def has_live_keys(connection: Connection) -> bool:
+    return bool(keys_where(connection, is_live(now_micros())))
+
+
+def known_keys(connection: Connection, named: str) -> list[Key]:
+    """The key of an id, or else all of a name, oldest first. Raises NotFoundError."""
+    found = keys_where(connection, api_keys.c.key_id == named) or keys_where(
+        connection, api_keys.c.name == named
+    )
+    if not found:
+        raise NotFoundError(f"There is no key {named!r}; `keys list` shows those that there are.")
+    return found
+
+
+def live_of(keys: Sequence[Key]) -> list[Key]:
+    now = now_micros()
+    return [key for key in keys if key.state(now) == LIVE]
+
+
+def _key(row: Row[Any]) -> Key:
+    return Key(**{**row._mapping, "scopes": frozenset(orjson.loads(row.scopes))})
