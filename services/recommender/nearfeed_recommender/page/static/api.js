@@ -14,7 +14,7 @@ export class ApiError extends Error {
 
 export const get = (path, query) => call("GET", path, { query });
 export const post = (path, body, query) => call("POST", path, { body, query });
-export const put = (path, body) => call("PUT", path, { body });
+export const put = (path, body, query) => call("PUT", path, { body, query });
 export const remove = (path, query) => call("DELETE", path, { query });
 
 /** A path below /v1 from parts that may hold anything. */
