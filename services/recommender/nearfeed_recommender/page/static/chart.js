@@ -25,7 +25,7 @@ export function lineChart(title, told, { marked = null, whole = false } = {}) {
     update(next) {
       series = next;
       picture.replaceChildren(drawn(title, series, told, { marked, whole }));
-      legend.replaceChildren(...series.map(legendEntry));
+      legend.replaceChildren(...series.map(legendEntry).filter((_, index) => series[index].points.length));
       if (details.open) body.replaceChildren(table(series, told));
     },
   };
@@ -98,6 +98,7 @@ function timeText(at, { first, last }) {
 
 function lineOf(points, scale, kind) {
   const known = points.filter((point) => point.y !== null);
+  if (!known.length) return [];
   const bounded = known.filter((point) => point.low !== undefined && point.high !== undefined);
   const place = (at, value) => `${scale.x(at).toFixed(1)},${scale.y(value).toFixed(1)}`;
   const band = [...bounded.map((p) => place(p.at, p.high)), ...bounded.toReversed().map((p) => place(p.at, p.low))];
