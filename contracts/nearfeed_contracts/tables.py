@@ -296,6 +296,13 @@ outcomes = Table(
     Index("outcomes_by_time", "occurred_at"),
 )
 
+# Written by the consumer: what it locks of readers while it joins what came of what they were served.
+ledger_locks = Table(
+    "ledger_locks",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+)
+
 # Written by the API: sections of answers that the ledger lacks, as they were found missing.
 ledger_losses = Table(
     "ledger_losses",

@@ -113,7 +113,8 @@ class Consumers:
 
     def done(self) -> int:
         with reading(self.engine) as connection:
-            return int(connection.scalar(select(func.sum(positions.c.next_offset))) or 0)
+            own = select(func.sum(positions.c.next_offset)).where(positions.c.consumer_group == GROUP)
+            return int(connection.scalar(own) or 0)
 
     def members(self) -> int:
         """How many members of the group have partitions, once they have agreed."""

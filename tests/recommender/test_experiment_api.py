@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import audit, reader_units, served_requests
 from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.watching import watch
 from nearfeed_recommender.request_ids import read_request_id
 from nearfeed_runtime.sql import reading
 
@@ -139,3 +141,39 @@ def test_a_reader_who_signs_in_keeps_their_arm(served: Any) -> None:
     assert [row.unit_id for row in rows(served)] == [None]
     with reading(served.engine) as connection:
         assert connection.execute(select(reader_units)).all() == []
+
+
+def test_two_arms_are_served_and_their_results_told(served: Any) -> None:
+    make(served, guardrails=[{"metric": "hides_per_reader", "most_loss": 0.5}])
+    told: dict[str, int] = {"impression": 0, "click": 0, "like": 0}
+    for number in range(12):
+        page = served.client.get("/v1/feed", params={"user_id": f"u{number}", "limit": 4}).json()
+        for place, item in enumerate(page["items"]):
+            for kind in ["impression", *(["click", "like"] if place == 1 else [])]:
+                event = {"user_id": f"u{number}", "item_id": item["id"], "kind": kind}
+                answer = served.client.post("/v1/events", json=event | {"request_id": page["request_id"]})
+                assert answer.status_code == 202, answer.text
+                told[kind] += 1
+    served.settle()
+    found = served.client.get(f"{URL}/trial/results")
+    assert found.status_code == 200, found.text
+    body = found.json()
+    arms = {arm["arm"]: arm for arm in body["arms"]}
+    assert arms.keys() == {"control", "latest"}
+    assert sum(arm["readers"] for arm in arms.values()) == 12
+    for kind, name in (("impression", "impressions"), ("click", "clicks"), ("like", "likes")):
+        assert sum(arm[name] for arm in arms.values()) == told[kind]
+    assert arms["latest"]["metrics"]["ctr"]["mean"] == 0.25
+    assert arms["latest"]["metrics"]["depth"]["mean"] == 4
+    assert body["verdict"] == "Too little is known of arm latest."
+    assert [guardrail["broken"] for guardrail in body["guardrails"]] == [False]
+    assert sum(day["requests"] for day in body["days"]) == 12
+    assert watch(served.client.app.state.context.experiments, now_micros() + 600_000_000) == 1
+    course = served.client.get(f"{URL}/trial/course").json()
+    assert (course["metric"], [point["arm"] for point in course["points"]]) == ("ctr", ["control", "latest"])
+    size = served.client.post(f"{URL}/size", json={"metric": "clicks_per_reader", "target": "feed"})
+    assert size.status_code == 400
+    value = served.client.post(f"{URL}/evaluate", json={"provider": "latest"})
+    assert value.status_code == 400
+    assert "window for outcomes has closed" in value.json()["detail"]
+    assert served.client.get(f"{URL}/none/results").status_code == 404

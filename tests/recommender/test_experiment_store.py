@@ -1,6 +1,7 @@
 """Experiments in SQL: what may follow what, one layer at a target, and what other processes see."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -145,3 +146,10 @@ def test_a_provider_that_a_running_experiment_asks_stays(store: ExperimentStore)
     put_draft(store, design_of("again", arms={"control": None, "mine": "mine"}), SAID)
     with pytest.raises(ConfigError, match=r"experiment again: arms\.mine: there is no provider 'mine'"):
         start(store, "again", SAID)
+
+
+def test_changes_at_once_each_have_a_number_and_a_revision(store: ExperimentStore) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: put_draft(store, design_of(f"trial-{n}"), SAID), range(4)))
+    assert sorted(each.number for each in made) == [1, 2, 3, 4]
+    assert sorted(each.revision for each in made) == [1, 2, 3, 4]

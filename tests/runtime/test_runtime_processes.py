@@ -20,6 +20,7 @@ from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import interactions, positions
 from nearfeed_contracts.topics import INTERACTIONS, record_of
+from nearfeed_recommender.consuming import GROUP
 
 PATIENCE_SECONDS = 60
 PROCESSES = {
@@ -137,5 +138,7 @@ def _rows(engine: Engine) -> int:
 
 def _consumed(engine: Engine) -> int:
     with engine.connect() as connection:
-        query = select(func.sum(positions.c.next_offset)).where(positions.c.topic == INTERACTIONS.name)
+        query = select(func.sum(positions.c.next_offset)).where(
+            positions.c.topic == INTERACTIONS.name, positions.c.consumer_group == GROUP
+        )
         return connection.scalar(query) or 0

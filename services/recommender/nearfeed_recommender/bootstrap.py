@@ -30,6 +30,7 @@ from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
 from nearfeed_recommender.experiments.store import ExperimentStore
+from nearfeed_recommender.experiments.watching import watch
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.keys.live import LiveKeys
 from nearfeed_recommender.keys.operations import key_operations
@@ -60,6 +61,7 @@ from nearfeed_runtime.sql import reading
 _POPULARITY_SECONDS = 15.0
 _CONFIG_SECONDS = 0.5
 _EXPERIMENTS_SECONDS = 0.5
+_WATCH_SECONDS = 15.0
 _KEYS_SECONDS = 0.5
 _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
@@ -190,7 +192,13 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
     consumers = {
         "interactions": Consumer(engine, log, GROUP, [INTERACTIONS.name], handlers(pooling, joining)),
         "ledger": Consumer(
-            engine, log, served.GROUP, served.TOPICS, served.handlers(joining), in_order=False
+            engine,
+            log,
+            served.GROUP,
+            served.TOPICS,
+            served.handlers(joining),
+            read=served.events_read,
+            in_order=False,
         ),
     }
     if settings.topic_map:
@@ -235,6 +243,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
+            Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials))),
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
             Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],

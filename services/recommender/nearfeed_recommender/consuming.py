@@ -10,6 +10,7 @@ from nearfeed_contracts.events import Event, Interaction, UserErased
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import erased_users, interactions, user_vectors
 from nearfeed_recommender.erasures import erased_since, hash_user
+from nearfeed_recommender.ledger_locks import claim_readers
 from nearfeed_recommender.outcomes import Joining, forget_outcomes
 from nearfeed_recommender.reader_rows import merge_events
 from nearfeed_recommender.served import forget_served
@@ -52,6 +53,7 @@ def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Ev
     for event in events:
         if not isinstance(event, UserErased):
             continue
+        claim_readers(transaction, [event.user_id])
         at = to_micros(event.erased_at)
         row = {"user_hash": hash_user(joining.secret, event.user_id), "erased_at": at}
         upsert(transaction, erased_users, [row])

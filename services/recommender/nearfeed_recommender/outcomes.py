@@ -17,6 +17,7 @@ from nearfeed_contracts.tables import outcomes
 from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_recommender.attribution import IMPRESSION, Attributed, Deed, Verdict, attribute, merged
 from nearfeed_recommender.erasures import erased_since
+from nearfeed_recommender.ledger_locks import claim_readers
 from nearfeed_recommender.verdicts import Asked, verdicts_on
 from nearfeed_runtime.sql import chunks, upsert
 
@@ -45,6 +46,7 @@ def keep_outcomes(joining: Joining, transaction: Connection, events: Sequence[Ev
     """
     oldest = now_micros() - RETENTION_MICROS
     deeds = [deed for event in events if (deed := _deed(event)) and deed.occurred_at >= oldest]
+    claim_readers(transaction, {deed.user_id for deed in deeds})
     moments = [(deed.user_id, deed.occurred_at) for deed in deeds]
     voided = erased_since(transaction, joining.secret, moments)
     kept = [deed for deed, void in zip(deeds, voided, strict=True) if not void]
@@ -52,16 +54,20 @@ def keep_outcomes(joining: Joining, transaction: Connection, events: Sequence[Ev
 
 
 def settle_answers(joining: Joining, transaction: Connection, request_ids: Collection[str]) -> None:
-    """Attributes anew what has told these request ids, after more became known of the answers."""
+    """Attributes anew what has told these request ids, after more became known of the answers.
+
+    The caller has claimed the readers of the answers.
+    """
     pairs: set[Pair] = set()
     for chunk in chunks(sorted(request_ids)):
         query = select(outcomes.c.user_id, outcomes.c.item_id).where(outcomes.c.request_id.in_(chunk))
-        pairs.update((row.user_id, row.item_id) for row in transaction.execute(query.with_for_update()))
+        pairs.update((row.user_id, row.item_id) for row in transaction.execute(query))
     _settle(joining, transaction, pairs, ())
 
 
 def settle_reader(joining: Joining, transaction: Connection, user_id: str) -> None:
     """Attributes all of a reader anew, as after they were found to be one with an anonymous id."""
+    claim_readers(transaction, [user_id])
     query = select(outcomes.c.item_id).where(outcomes.c.user_id == user_id).distinct()
     _settle(joining, transaction, {(user_id, item_id) for item_id in transaction.scalars(query)}, ())
 
@@ -110,11 +116,10 @@ def _attributed(
 
 
 def _stored(transaction: Connection, pairs: Collection[Pair]) -> list[Row[Any]]:
-    """The rows of these readers and posts, locked with the places of those to come."""
     found: list[Row[Any]] = []
     key = tuple_(outcomes.c.user_id, outcomes.c.item_id)
     for chunk in chunks(sorted(pairs)):
-        found += transaction.execute(select(outcomes).where(key.in_(chunk)).with_for_update())
+        found += transaction.execute(select(outcomes).where(key.in_(chunk)))
     return found
 
 

@@ -7,14 +7,16 @@ from typing import Any
 import orjson
 from sqlalchemy import Column, Connection, Engine, delete, select, update
 
-from nearfeed_contracts.events import Event, Impression, Interaction, Served
+from nearfeed_contracts.event_log import Message
+from nearfeed_contracts.events import Event, Impression, Interaction, Served, UnreadableEventError
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_contracts.topics import INTERACTIONS, SERVED
 from nearfeed_recommender.erasures import erased_since
+from nearfeed_recommender.ledger_locks import claim_readers
 from nearfeed_recommender.losses import prune_losses
 from nearfeed_recommender.outcomes import RETENTION_MICROS, Joining, keep_outcomes, settle_answers
-from nearfeed_runtime.consume import Handlers
+from nearfeed_runtime.consume import Handlers, events_of
 from nearfeed_runtime.sql import chunks, committed, let_others_write, reading, upsert
 
 GROUP = "ledger"
@@ -28,12 +30,23 @@ def handlers(joining: Joining) -> Handlers:
     return {Served: [partial(write_served, joining)], Impression: keep, Interaction: keep}
 
 
+def events_read(message: Message) -> Sequence[Event]:
+    """The event of a message. An action that cannot be read is told of by the group that makes readings."""
+    try:
+        return events_of(message)
+    except UnreadableEventError:
+        if message.topic == INTERACTIONS.name:
+            return []
+        raise
+
+
 def write_served(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
     """Keeps what was served, without readers who were erased since; a repetition changes nothing.
 
     Of a feed whose pages were asked for one by one, the row of the request is that of the first.
     """
     told = [event for event in events if isinstance(event, Served)]
+    claim_readers(transaction, {event.user_id for event in told})
     moments = [(event.user_id, to_micros(event.served_at)) for event in told]
     voided = erased_since(transaction, joining.secret, moments)
     kept = [event for event, void in zip(told, voided, strict=True) if not void]

@@ -37,7 +37,7 @@ def verdicts_on(transaction: Connection, secret: bytes, asked: Collection[Asked]
     Where the answer's row has not come, or was lost, it is that of the request id, if that names one alone.
     """
     read = {one: read_request_id(secret, one.user_id, one.request_id) for one in asked}
-    units = _units_of(transaction, {one.user_id for one, found in read.items() if found is None})
+    units = units_of(transaction, {one.user_id for one, found in read.items() if found is None})
     for one, found in read.items():
         if found is None and one.user_id in units:
             read[one] = read_request_id(secret, units[one.user_id], one.request_id)
@@ -45,6 +45,16 @@ def verdicts_on(transaction: Connection, secret: bytes, asked: Collection[Asked]
     kept = _kept(transaction, genuine)
     arms = _arms(transaction, genuine.values())
     return {one: _verdict(one, read[one], kept, arms) for one in asked}
+
+
+def units_of(transaction: Connection, user_ids: Collection[str]) -> dict[str, str]:
+    """Whom those of these readers were before they were merged with an anonymous id."""
+    found: dict[str, str] = {}
+    for chunk in chunks(sorted(user_ids)):
+        query = select(reader_units.c.user_id, reader_units.c.unit_id)
+        rows = transaction.execute(query.where(reader_units.c.user_id.in_(chunk)))
+        found.update({row.user_id: row.unit_id for row in rows})
+    return found
 
 
 def _verdict(one: Asked, read: RequestId | None, kept: _Kept, arms: Arms) -> Verdict:
@@ -59,17 +69,7 @@ def _verdict(one: Asked, read: RequestId | None, kept: _Kept, arms: Arms) -> Ver
     return Verdict("told", *arms.get(alone, (None, None))) if alone else Verdict("told")
 
 
-def _units_of(transaction: Connection, user_ids: Collection[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for chunk in chunks(sorted(user_ids)):
-        query = select(reader_units.c.user_id, reader_units.c.unit_id)
-        rows = transaction.execute(query.where(reader_units.c.user_id.in_(chunk)))
-        found.update({row.user_id: row.unit_id for row in rows})
-    return found
-
-
 def _kept(transaction: Connection, asked: Iterable[Asked]) -> _Kept:
-    """Locks what it reads, so that an answer that is written meanwhile comes before or after."""
     items: dict[str, set[str]] = defaultdict(set)
     for one in asked:
         items[one.request_id].add(one.item_id)
@@ -78,14 +78,13 @@ def _kept(transaction: Connection, asked: Iterable[Asked]) -> _Kept:
     kept = _Kept(set(), {})
     for chunk in chunks(sorted(items)):
         answers = select(request.request_id).where(request.request_id.in_(chunk))
-        kept.answers.update(transaction.scalars(answers.with_for_update(read=True)))
+        kept.answers.update(transaction.scalars(answers))
         wanted = sorted(set().union(*(items[request_id] for request_id in chunk)))
         posts = (
             select(item.request_id, item.item_id, request.experiment, request.arm)
             .select_from(served_items.join(served_requests, same))
             .where(item.request_id.in_(chunk), item.item_id.in_(wanted))
             .order_by(item.section.desc())
-            .with_for_update(read=True)
         )
         for row in transaction.execute(posts):
             kept.posts[row.request_id, row.item_id] = (row.experiment, row.arm)

@@ -69,6 +69,8 @@ def create_outcomes() -> None:
     create_index("outcomes_by_request", "outcomes", ["request_id", "item_id"])
     create_index("outcomes_by_experiment", "outcomes", ["experiment", "occurred_at"])
     create_index("outcomes_by_time", "outcomes", ["occurred_at"])
+    slot = sa.Column("slot", sa.Integer(), nullable=False, autoincrement=False)
+    create_table("ledger_locks", slot, sa.PrimaryKeyConstraint("slot"))
     create_table(
         "ledger_losses",
         sa.Column("loss_id", sa.String(length=32), nullable=False),

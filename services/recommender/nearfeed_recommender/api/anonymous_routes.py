@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Response
 
 from nearfeed_contracts.fields import Id
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Calling, Context, require
 from nearfeed_recommender.experiments.units import merge_ids
 from nearfeed_runtime.sql import committed
 
@@ -20,9 +20,14 @@ router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(r
 )
 def put_anonymous(
     context: Context,
+    caller: Calling,
     user_id: Annotated[Id, Path(description="the reader")],
     anonymous_id: Annotated[Id, Path(description="the id that they were served under")],
 ) -> Response:
     """In experiments both keep the arms of whichever was served first, in any order of calls."""
+    if caller.reader is not None:
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN, "A reader's token cannot tell whose the other id is; use a key."
+        )
     committed(context.engine, lambda transaction: merge_ids(transaction, user_id, anonymous_id))
     return Response(status_code=HTTPStatus.NO_CONTENT)

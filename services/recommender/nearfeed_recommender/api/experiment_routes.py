@@ -7,13 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
-from nearfeed_contracts.fields import Id, from_micros
+from nearfeed_contracts.fields import Id, from_micros, now_micros
 from nearfeed_recommender.api.access import Actor, Context, require
 from nearfeed_recommender.api.config_documents import DOCUMENT_BODY, Given, Stated
 from nearfeed_recommender.experiments import store
 from nearfeed_recommender.experiments.checks import check_design, named
+from nearfeed_recommender.experiments.evaluating import Evaluation, Policy, evaluate
+from nearfeed_recommender.experiments.findings import PointOut, Results
 from nearfeed_recommender.experiments.records import Experiment, State, experiment_of, list_experiments
-from nearfeed_recommender.experiments.schema import BUCKETS, Name, Share
+from nearfeed_recommender.experiments.schema import BUCKETS, Metric, Name, Share
+from nearfeed_recommender.experiments.sizing import Plan, Size, size_of_plan
+from nearfeed_recommender.experiments.snapshots import course_of, current_results
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_runtime.sql import reading
 
@@ -69,6 +73,13 @@ class ExperimentsOut(BaseModel):
     experiments: list[ExperimentOut]
 
 
+class CourseOut(BaseModel):
+    """An experiment's metric by arm over time, oldest first."""
+
+    metric: Metric
+    points: list[PointOut]
+
+
 @router.get("", summary="All experiments")
 def get_experiments(context: Context, state: State | None = None) -> ExperimentsOut:
     with reading(context.engine) as connection:
@@ -80,6 +91,36 @@ def get_experiments(context: Context, state: State | None = None) -> Experiments
 def get_experiment(context: Context, name: NamePath) -> ExperimentOut:
     with reading(context.engine) as connection:
         return experiment_out(experiment_of(connection, name))
+
+
+@router.get("/{name}/results", summary="What came of an experiment")
+def get_results(context: Context, name: NamePath) -> Results:
+    """All intervals hold at all looks together. Of one that was stopped they are those of its end."""
+    with reading(context.engine) as connection:
+        return current_results(connection, experiment_of(connection, name), now_micros())
+
+
+@router.get("/{name}/course", summary="How an experiment's metric has gone")
+def get_course(context: Context, name: NamePath) -> CourseOut:
+    """Kept hour by hour, and more often while an experiment is young."""
+    with reading(context.engine) as connection:
+        found = experiment_of(connection, name)
+        return CourseOut(metric=found.design.metric, points=course_of(connection, name))
+
+
+@router.post("/size", summary="How many readers and days an experiment needs")
+def post_size(context: Context, plan: Plan) -> Size:
+    """From what the ledger has of the place where it is to run."""
+    with reading(context.engine) as connection:
+        return size_of_plan(connection, plan, now_micros())
+
+
+@router.post("/evaluate", summary="What a provider or policy would have earned")
+def post_evaluate(context: Context, policy: Policy) -> Evaluation:
+    """Weighs requests of an experiment in which every provider of the policy was an arm."""
+    config = context.configuration.live.current.config
+    with reading(context.engine) as connection:
+        return evaluate(connection, config, policy, now_micros())
 
 
 @router.put("/{name}", summary="Make or change a draft", openapi_extra=DOCUMENT_BODY)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nearfeed_recommender.config.commands import Author, Reason, read_file, user_of
+from nearfeed_recommender.config.commands import ArgumentError, Author, Reason, read_file, user_of
 from nearfeed_runtime.operations import Runner, show
 
 _HELP = "Experiments: providers side by side, with honest statistics of which is better."
@@ -13,7 +13,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The experiment, as in
 
 
 def make_app(run: Runner) -> typer.Typer:
-    """The commands `list`, `show`, `apply`, `start`, `ramp` and `stop`, which `run` carries out."""
+    """The commands, which `run` carries out."""
     app = typer.Typer(no_args_is_help=True, help=_HELP)
     _add_reading(app, run)
     _add_changing(app, run)
@@ -30,6 +30,55 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
     def show_(name: Name) -> None:
         """Show an experiment's design and its arms as they are assigned."""
         show(run("experiments.show", {"name": name}))
+
+    @app.command()
+    def results(name: Name) -> None:
+        """Tell what came of an experiment, with intervals that hold at any look."""
+        show(run("experiments.results", {"name": name}))
+
+    @app.command()
+    def size(
+        target: Annotated[
+            str, typer.Argument(metavar="TARGET", help="Where it is to run: feed, or PAGE/SECTION.")
+        ] = "feed",
+        metric: Annotated[str, typer.Option(help="What is measured.")] = "ctr",
+        lift: Annotated[float, typer.Option(help="The lift that is to be found; 0.05 is 5 %.")] = 0.05,
+        power: Annotated[float, typer.Option(help="The chance of finding it.")] = 0.8,
+        alpha: Annotated[float, typer.Option(help="The chance of a false alarm.")] = 0.05,
+        share: Annotated[float, typer.Option(help="The share of readers of each of the two arms.")] = 0.5,
+    ) -> None:
+        """Tell how many readers and days an experiment needs, from what the ledger has."""
+        wanted = {"metric": metric, "lift": lift, "power": power, "alpha": alpha, "share": share}
+        show(run("experiments.size", {"target": _target(target), **wanted}))
+
+    @app.command()
+    def evaluate(
+        provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose value is asked for.")],
+        experiment: Annotated[
+            str | None, typer.Option(help="Whose requests are weighed; the newest that fits otherwise.")
+        ] = None,
+        metric: Annotated[str | None, typer.Option(help="What is counted; that of the experiment.")] = None,
+        below: Annotated[
+            list[str] | None,
+            typer.Option(metavar="READINGS:PROVIDER", help="Readers with fewer readings get this provider."),
+        ] = None,
+    ) -> None:
+        """Tell what a provider would have earned, from requests whose arm was drawn by chance."""
+        rules = [_rule(text) for text in below or ()]
+        told = {"provider": provider, "experiment": experiment, "metric": metric, "rules": rules}
+        show(run("experiments.evaluate", told))
+
+
+def _target(text: str) -> Any:
+    page, slash, section = text.rpartition("/")
+    return {"page": page, "section": section} if slash else text
+
+
+def _rule(text: str) -> dict[str, Any]:
+    readings, colon, provider = text.partition(":")
+    if not colon or not readings.isdecimal():
+        raise ArgumentError(f"--below: {text!r} is no number of readings with a provider, such as 5:popular.")
+    return {"readings_below": int(readings), "provider": provider}
 
 
 def _add_changing(app: typer.Typer, run: Runner) -> None:

@@ -22,7 +22,7 @@ _DRAWS = 300  # a chance is then known to a standard error of 3 percent points a
 def context_of(readings: int, served_at: int) -> NDArray[np.float64]:
     """The context (DIM) of a request: the reader's counting readings, and its time (UTC) in microseconds."""
     at = datetime.fromtimestamp(served_at // 1_000_000, UTC)
-    angle = 2 * pi * (at.hour + at.minute / 60) / 24
+    angle = 2 * pi * at.hour / 24
     amount = log1p(min(readings, NEWEST_READINGS)) / log1p(NEWEST_READINGS)
     return np.array([1.0, amount, sin(angle), cos(angle), float(at.weekday() >= _SATURDAY)])
 

@@ -103,3 +103,11 @@ class Results(BaseModel):
     mismatch: MismatchOut | None
     guardrails: list[GuardrailOut]
     days: list[DayOut]
+
+
+class PointOut(MeasuredOut):
+    """An experiment's own metric of an arm, as it was at a time."""
+
+    at: datetime
+    arm: str
+    readers: int

@@ -2,17 +2,28 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.config.documents import yaml_document, yaml_of
+from nearfeed_recommender.config.faults import ConfigError, Fault, path_of
 from nearfeed_recommender.config.operations import statement_of, told_time
+from nearfeed_recommender.config.shape import shape_faults
 from nearfeed_recommender.experiments import store as changing
 from nearfeed_recommender.experiments.checks import check_design
+from nearfeed_recommender.experiments.evaluating import Policy, evaluate
 from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
 from nearfeed_recommender.experiments.schema import BUCKETS
+from nearfeed_recommender.experiments.sizing import Plan, size_of_plan
+from nearfeed_recommender.experiments.snapshots import current_results
 from nearfeed_recommender.experiments.store import ExperimentStore
+from nearfeed_recommender.experiments.telling import results_told, size_told, value_told
 from nearfeed_runtime.operations import Listed, Operation, Said, Step
 from nearfeed_runtime.sql import reading
 
+Form = TypeVar("Form", bound=BaseModel)
 _LIST = ("name", "state", "target", "layer", "traffic", "arms", "started (UTC)", "reason of the end")
 _ARMS = ("arm", "provider", "chance", "stopped")
 
@@ -26,6 +37,9 @@ def experiment_operations(store: ExperimentStore) -> dict[str, Operation]:
         "experiments.start": partial(start, store),
         "experiments.ramp": partial(ramp, store),
         "experiments.stop": partial(stop, store),
+        "experiments.results": partial(results, store),
+        "experiments.size": partial(size, store),
+        "experiments.evaluate": partial(value, store),
     }
 
 
@@ -76,6 +90,38 @@ def stop(
         yield from _told(changing.stop(store, name, statement, adopted))
 
 
+def results(store: ExperimentStore, name: str) -> Iterator[Step]:
+    """What came of an experiment."""
+    with reading(store.engine) as connection:
+        found = current_results(connection, experiment_of(connection, name), now_micros())
+    yield from results_told(found)
+
+
+def size(store: ExperimentStore, **plan: Any) -> Iterator[Step]:
+    """How many readers and days an experiment needs; `plan` has the fields of Plan."""
+    wanted = _read(Plan, plan)
+    with reading(store.engine) as connection:
+        found = size_of_plan(connection, wanted, now_micros())
+    yield from size_told(wanted, found)
+
+
+def value(store: ExperimentStore, **policy: Any) -> Iterator[Step]:
+    """What a policy would have earned; `policy` has the fields of Policy."""
+    wanted = _read(Policy, policy)
+    with reading(store.engine) as connection:
+        found = evaluate(connection, store.configuration.live.current.config, wanted, now_micros())
+    yield from value_told(found)
+
+
+def _read(form: type[Form], body: dict[str, Any]) -> Form:
+    """Raises ConfigError with the faults of what was given."""
+    try:
+        return form.model_validate(body)
+    except ValidationError as error:
+        found = shape_faults(error.errors(include_url=False), form)
+        raise ConfigError([Fault(path_of(loc), text) for loc, text in found]) from None
+
+
 def _row(found: Experiment) -> tuple[str, ...]:
     design = found.design
     started = told_time(found.started_at or 0)
@@ -114,4 +160,10 @@ def _sentence(found: Experiment) -> str:
     if found.state == "running":
         size = f"{found.traffic.size / BUCKETS:.1%}"
         return f"Experiment {found.name} runs at {place} with {size} of layer {layer}."
-    return f"Experiment {found.name} was stopped: {found.stop_reason}."
+    told = f"Experiment {found.name} was stopped: {found.stop_reason}."
+    provider = found.design.arms.get(found.traffic.adopted or "")
+    if provider is None:
+        return told
+    return (
+        f"{told} To serve its arm {found.traffic.adopted} to all, name {provider} at {place} (config apply)."
+    )

@@ -1,0 +1,88 @@
+"""Results as they were, hour by hour: they outlive the ledger, for no reader's id is in them."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Connection, Engine, func, select
+
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.tables import experiment_results
+from nearfeed_core.readings import HOUR_MICROS
+from nearfeed_recommender.experiments.findings import PointOut, Results
+from nearfeed_recommender.experiments.records import Experiment
+from nearfeed_recommender.experiments.results import results_of
+from nearfeed_runtime.sql import committed, reading, upsert
+
+_MINUTE_MICROS = 60_000_000
+_PER_AGE = 60  # of a young experiment this many are kept, and one an hour from the 60th hour on
+MOST_POINTS = 1_000
+
+
+def last_results(connection: Connection, name: str, until: int | None = None) -> Results | None:
+    """The newest that are kept of an experiment; none later than `until`."""
+    table = experiment_results.c
+    query = select(table.document).where(table.experiment == name).order_by(table.at.desc()).limit(1)
+    if until is not None:
+        query = query.where(table.at <= until)
+    document = connection.scalar(query)
+    return Results.model_validate_json(document) if document else None
+
+
+def current_results(connection: Connection, experiment: Experiment, now: int) -> Results:
+    """The results of now; of an experiment whose end has been kept, those of its end."""
+    kept = last_results(connection, experiment.name, experiment.stopped_at)
+    if kept and experiment.stopped_at is not None and to_micros(kept.until) == experiment.stopped_at:
+        return kept
+    return results_of(connection, experiment, now, kept)
+
+
+def course_of(connection: Connection, name: str) -> list[PointOut]:
+    """How an experiment's metric has gone, oldest first: a thousand points at most."""
+    table = experiment_results.c
+    query = (
+        select(table.document).where(table.experiment == name).order_by(table.at.desc()).limit(MOST_POINTS)
+    )
+    found = (Results.model_validate_json(document) for document in connection.scalars(query))
+    return [point for results in reversed(list(found)) for point in points_of(results)]
+
+
+def points_of(results: Results) -> Sequence[PointOut]:
+    """An experiment's own metric by arm, as it is at the time of results."""
+    return [
+        PointOut(at=results.until, arm=arm.arm, readers=arm.readers, **vars(arm.metrics[results.metric]))
+        for arm in results.arms
+    ]
+
+
+def keep_if_due(engine: Engine, experiment: Experiment, now: int) -> bool:
+    """Keeps results where the last are old, and once more at the end; returns whether it was due."""
+    with reading(engine) as connection:
+        if not _is_due(experiment, _last_at(connection, experiment), now):
+            return False
+        before = last_results(connection, experiment.name, experiment.stopped_at)
+        results = results_of(connection, experiment, now, before)
+    row = {"experiment": experiment.name, "at": to_micros(results.until)}
+    committed(
+        engine,
+        partial(upsert, table=experiment_results, rows=[{**row, "document": results.model_dump_json()}]),
+    )
+    return True
+
+
+def _last_at(connection: Connection, experiment: Experiment) -> int | None:
+    table = experiment_results.c
+    query = select(func.max(table.at)).where(table.experiment == experiment.name)
+    if experiment.stopped_at is not None:
+        query = query.where(table.at <= experiment.stopped_at)
+    found: int | None = connection.scalar(query)
+    return found
+
+
+def _is_due(experiment: Experiment, last: int | None, now: int) -> bool:
+    start, end = experiment.started_at, experiment.stopped_at
+    if start is None:
+        return False
+    if end is not None:
+        return last is None or last < end
+    pause = min(HOUR_MICROS, max(_MINUTE_MICROS, (now - start) // _PER_AGE))
+    return now - (last or start) >= pause

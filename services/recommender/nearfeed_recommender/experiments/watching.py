@@ -1,0 +1,73 @@
+"""Watches the experiments that run: guardrails stop arms, bandits learn, results are kept."""
+
+import structlog
+from prometheus_client import Counter
+
+from nearfeed_contracts.fields import now_micros
+from nearfeed_recommender.config.versions import Statement
+from nearfeed_recommender.experiments.findings import GuardrailOut
+from nearfeed_recommender.experiments.learning import learn
+from nearfeed_recommender.experiments.records import Experiment, list_experiments
+from nearfeed_recommender.experiments.results import guardrails_of, window_of
+from nearfeed_recommender.experiments.schema import Fixed
+from nearfeed_recommender.experiments.snapshots import keep_if_due
+from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
+from nearfeed_recommender.experiments.sums import arm_sums
+from nearfeed_runtime.sql import reading, sole_worker
+
+logger = structlog.get_logger(__name__)
+BROKEN = Counter("nearfeed_guardrails_broken_total", "Arms that a guardrail has stopped.", ["experiment"])
+FAILED = Counter("nearfeed_experiments_watch_failures_total", "Looks at an experiment that have failed.")
+AUTHOR = "nearfeed"
+
+
+def watch(store: ExperimentStore, now: int | None = None) -> int:
+    """One look at all experiments; of several processes one alone looks. Returns how much was done."""
+    at = now_micros() if now is None else now
+    with sole_worker(store.engine, "experiments") as alone:
+        if not alone:
+            return 0
+        with reading(store.engine) as connection:
+            found = list_experiments(connection)
+        return sum(_watch(store, experiment, at) for experiment in found)
+
+
+def _watch(store: ExperimentStore, experiment: Experiment, now: int) -> int:
+    """What fails at one experiment leaves the others watched."""
+    try:
+        acted = 0
+        if experiment.state == "running" and isinstance(experiment.design.allocation, Fixed):
+            acted = guard(store, experiment, now)
+        elif experiment.state == "running":
+            acted = int(learn(store, experiment, now))
+        return acted + int(keep_if_due(store.engine, experiment, now))
+    except Exception:
+        FAILED.inc()
+        logger.exception("an experiment could not be watched", experiment=experiment.name)
+        return 0
+
+
+def guard(store: ExperimentStore, experiment: Experiment, now: int) -> int:
+    """Stops the arms that break a guardrail; returns how many."""
+    if not experiment.design.guardrails:
+        return 0
+    window = window_of(experiment, now)
+    with reading(store.engine) as connection:
+        sums = arm_sums(connection, window)
+    found = guardrails_of(experiment, sums, earlier=window.days_before > 0)
+    broken = {each.arm: each for each in reversed(found) if each.broken}
+    for arm, guardrail in broken.items():
+        reason = told(guardrail)
+        logger.warning("guardrail broken", experiment=experiment.name, arm=arm, reason=reason)
+        stop_arm(store, experiment.name, arm, Statement(author=AUTHOR, reason=reason))
+        BROKEN.labels(experiment.name).inc()
+    return len(broken)
+
+
+def told(guardrail: GuardrailOut) -> str:
+    """Why an arm stops."""
+    least = guardrail.loss.low if guardrail.loss else 0.0
+    return (
+        f"guardrail {guardrail.metric}: arm {guardrail.arm} loses {least:.1%} or more, "
+        f"and {guardrail.most_loss:.1%} is the most allowed"
+    )

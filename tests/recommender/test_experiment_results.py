@@ -1,0 +1,185 @@
+"""Results: differences that are there are told, alarms stop what they should, and what was kept stays."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select, update
+from tests.recommender.experiment_designs import SAID, started
+from tests.recommender.simulated_ledger import MINUTE, act_before, simulate, visits
+
+from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.tables import audit, experiments, served_requests
+from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
+from nearfeed_recommender.experiments.findings import Results
+from nearfeed_recommender.experiments.records import Experiment, experiment_of
+from nearfeed_recommender.experiments.results import results_of
+from nearfeed_recommender.experiments.sizing import Plan, TooLittleError, size_of_plan
+from nearfeed_recommender.experiments.snapshots import course_of, current_results, keep_if_due
+from nearfeed_recommender.experiments.store import ExperimentStore, stop
+from nearfeed_recommender.experiments.watching import watch
+from nearfeed_runtime.sql import reading, writing
+
+ARMS = {"control": 0.2, "latest": 0.3, "holdout": 0.2}
+
+
+@pytest.fixture
+def store(world: Any) -> ExperimentStore:
+    found: ExperimentStore = world.client.app.state.context.experiments
+    return found
+
+
+def begun(store: ExperimentStore, ago: int, **changes: Any) -> Experiment:
+    """An experiment that was started some time ago."""
+    started(store, **changes)
+    with writing(store.engine) as transaction:
+        transaction.execute(update(experiments).values(started_at=now_micros() - ago, revision=99))
+    store.live.refresh()
+    with reading(store.engine) as connection:
+        return experiment_of(connection, "trial")
+
+
+def results(store: ExperimentStore, before: Results | None = None) -> Results:
+    with reading(store.engine) as connection:
+        return results_of(connection, experiment_of(connection, "trial"), now_micros(), before)
+
+
+def serve(store: ExperimentStore, chance: Any = lambda arm, _: ARMS[arm], each: int = 3, **told: Any) -> None:
+    come = visits(600, each, now_micros() - HOUR_MICROS)
+    simulate(store.engine, store.live.current, come, chance, **told)
+
+
+def test_a_difference_is_told_with_its_interval(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS, holdout=0.1)
+    serve(store)
+    found = results(store)
+    control, latest, holdout = found.arms
+    assert (control.arm, latest.arm, holdout.arm) == ("control", "latest", "holdout")
+    assert control.readers + latest.readers + holdout.readers == 600
+    assert control.requests == 3 * control.readers
+    assert control.impressions == 3 * control.requests
+    measured = latest.metrics["ctr"]
+    assert measured.mean == pytest.approx(latest.clicks / latest.impressions)
+    assert measured.lift is not None
+    assert 0 < measured.lift.low < 0.5 < measured.lift.high
+    assert control.metrics["ctr"].lift is None
+    assert latest.metrics["depth"].mean == 3
+    assert (latest.took_p50_ms, latest.took_p95_ms) == (10, 10)
+    assert found.verdict == "ctr of arm latest is higher than that of control."
+    assert found.mismatch is not None
+    assert not found.mismatch.alarm
+    assert sum(day.requests for day in found.days) == 1_800
+
+
+def test_no_difference_is_not_told(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS)
+    assert results(store).verdict == "Nothing has been served yet."
+    serve(store, lambda _, __: 0.2)
+    assert results(store).verdict == "ctr of arm latest is not told from that of control."
+
+
+def test_what_readers_did_before_narrows_the_interval(store: ExperimentStore) -> None:
+    trial = begun(store, 2 * HOUR_MICROS, metric="clicks_per_reader")
+    keen = {f"u{number}": number % 5 for number in range(600)}
+    for reader, clicks in keen.items():
+        act_before(store.engine, reader, (trial.started_at or 0) - MINUTE, clicks, 5)
+    serve(store, lambda _, visit: 0.04 + 0.2 * keen[visit.reader])
+    found = results(store)
+    assert found.removed["clicks_per_reader"] > 0.4
+    without = trial.design.model_copy(update={"days_before": 0})
+    with reading(store.engine) as connection:
+        plain = results_of(connection, Experiment(**{**vars(trial), "design": without}), now_micros())
+    widths = []
+    for each in (found, plain):
+        difference = each.arms[1].metrics["clicks_per_reader"].difference
+        assert difference is not None
+        widths.append(difference.high - difference.low)
+    assert widths[0] < 0.8 * widths[1]
+
+
+def test_readers_who_do_not_come_as_they_should_are_an_alarm(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS)
+    serve(store, each=1)
+    lost = select(served_requests.c.request_id).where(served_requests.c.arm == "latest").limit(150)
+    with writing(store.engine) as transaction:
+        ids = list(transaction.scalars(lost))
+        transaction.execute(delete(served_requests).where(served_requests.c.request_id.in_(ids)))
+    found = results(store)
+    assert found.mismatch is not None
+    assert found.mismatch.alarm
+    assert found.verdict.startswith("Readers did not come to the arms in their shares")
+    with writing(store.engine) as transaction:
+        transaction.execute(delete(served_requests))
+    again = results(store, found).mismatch
+    assert again is not None
+    assert again.p_value == found.mismatch.p_value
+
+
+def test_a_guardrail_stops_an_arm_by_itself(store: ExperimentStore) -> None:
+    slow = {"control": 10.0, "latest": 10.0, "popular": 14.0}
+    begun(
+        store,
+        2 * HOUR_MICROS,
+        arms={"control": None, "latest": "latest", "popular": "popular"},
+        guardrails=[{"metric": "took_ms", "most_loss": 0.2}, {"metric": "failed", "most_loss": 0.01}],
+    )
+    chance = random_times(slow)
+    serve(store, lambda _, __: 0.2, took=chance)
+    assert watch(store) == 2
+    with reading(store.engine) as connection:
+        trial = experiment_of(connection, "trial")
+        told = connection.execute(select(audit.c.actor, audit.c.action).order_by(audit.c.number)).all()
+    assert (trial.state, trial.live_arms) == ("running", ("control", "latest"))
+    assert trial.traffic.stopped["popular"].startswith("guardrail took_ms: arm popular loses 3")
+    assert tuple(told[-1]) == ("nearfeed", "experiments.stop-arm")
+    assert results(store).mismatch is not None
+    assert watch(store) == 0
+
+
+def random_times(means: dict[str, float]) -> Any:
+    count = iter(range(10**6))
+    return lambda arm: means[arm] + next(count) % 5 - 2
+
+
+def test_results_are_kept_and_outlive_the_ledger(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS)
+    serve(store, each=1)
+    now = now_micros() - 10 * MINUTE
+    with reading(store.engine) as connection:
+        trial = experiment_of(connection, "trial")
+    assert keep_if_due(store.engine, trial, now)
+    assert not keep_if_due(store.engine, trial, now + MINUTE)
+    assert keep_if_due(store.engine, trial, now + 3 * MINUTE)
+    stop(store, "trial", SAID)
+    assert watch(store) == 1
+    assert watch(store) == 0
+    with reading(store.engine) as connection:
+        final = current_results(connection, experiment_of(connection, "trial"), now_micros())
+        points = course_of(connection, "trial")
+    assert [point.arm for point in points] == ["control", "latest"] * 3
+    assert points[-1].mean == final.arms[1].metrics["ctr"].mean
+    assert "u1" not in final.model_dump_json()
+    with writing(store.engine) as transaction:
+        transaction.execute(delete(served_requests))
+    with reading(store.engine) as connection:
+        assert current_results(connection, experiment_of(connection, "trial"), now_micros()) == final
+
+
+def test_a_size_is_told_from_the_ledger(store: ExperimentStore) -> None:
+    begun(store, 4 * DAY_MICROS)
+    with (
+        reading(store.engine) as connection,
+        pytest.raises(TooLittleError, match="too little of ctr at feed"),
+    ):
+        size_of_plan(connection, Plan(), now_micros())
+    come = visits(500, 1, now_micros() - 3 * DAY_MICROS - HOUR_MICROS) + visits(
+        700, 1, now_micros() - DAY_MICROS
+    )
+    simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
+    with reading(store.engine) as connection:
+        small = size_of_plan(connection, Plan(lift=0.05), now_micros())
+        large = size_of_plan(connection, Plan(lift=1, share=0.25), now_micros())
+    assert small.days is None
+    assert small.readers > 10 * large.readers
+    assert (large.days, [day.days for day in large.course]) == (1, [1, 2, 3])
+    assert [day.readers for day in large.course] == [500, 500, 700]
+    assert large.mean == pytest.approx(0.3, abs=0.03)

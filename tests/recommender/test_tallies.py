@@ -1,0 +1,40 @@
+"""Tallies outlive their process, and are counted once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from nearfeed_recommender.tallies import Tally, abandoned
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nearfeed_recommender.tallies import Tally
+tally = Tally(Path(sys.argv[1]), 1)
+for _ in range(4):
+    tally.noted()
+tally.settled(2)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_had_not_settled_is_found(tmp_path: Path) -> None:
+    child = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert child.returncode == -9
+    own = Tally(tmp_path, 0)
+    own.noted()
+    assert [each.sections for each in abandoned(tmp_path)] == [3]
+    for each in abandoned(tmp_path):
+        each.path.unlink()
+    assert list(abandoned(tmp_path)) == []
+    own.close()
+    assert [each.sections for each in abandoned(tmp_path)] == [1]
+
+
+def test_a_process_that_has_settled_all_leaves_nothing(tmp_path: Path) -> None:
+    tally = Tally(tmp_path / "new", 0)
+    tally.noted()
+    tally.settled(1)
+    tally.close()
+    tally.noted()
+    assert list((tmp_path / "new").iterdir()) == []
