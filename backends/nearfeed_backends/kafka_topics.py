@@ -98,18 +98,26 @@ def configuration_of(name: str) -> dict[str, str]:
     """The cluster's settings for a topic, from its rule in the contracts.
 
     Kafka deletes whole segments by their newest record, so what must be gone after 30 days lies in
-    segments of a day that go a day and an hour earlier.
+    segments of a day that go a day and an hour earlier. What is compacted lets go of former records, which
+    name authors, in the same time.
     """
     rule = Topic(name, retention=READER_RETENTION) if name.endswith(DEAD_SUFFIX) else TOPICS.get(name)
     if rule is None:
         return {}
     if rule.retention is None:
-        return {"cleanup.policy": "compact"} if rule.compacted else {"retention.ms": "-1"}
+        return _COMPACTED if rule.compacted else {"retention.ms": "-1"}
     return {
         "cleanup.policy": "compact,delete" if rule.compacted else "delete",
-        "retention.ms": str((rule.retention - _SEGMENT - _SLACK) // timedelta(milliseconds=1)),
+        "retention.ms": _milliseconds(rule.retention),
         "segment.ms": str(_SEGMENT // timedelta(milliseconds=1)),
     }
+
+
+def _milliseconds(kept: timedelta) -> str:
+    return str((kept - _SEGMENT - _SLACK) // timedelta(milliseconds=1))
+
+
+_COMPACTED = {"cleanup.policy": "compact", "max.compaction.lag.ms": _milliseconds(READER_RETENTION)}
 
 
 def unavailable(settings: KafkaSettings, what: str, error: KafkaError) -> LogUnavailableError:

@@ -31,7 +31,7 @@ Kind = Literal[
     "click", "read", "like", "unlike", "comment", "share", "save", "unsave", "hide", "report", "rating"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Control = Literal["block", "mute", "follow", "less"]
+Control = Literal["block", "mute", "follow", "less", "hide"]
 ServedState = Literal["whole", "degraded", "failed"]
 Attribution = Literal["told", "window", "none", "unknown", "forged"]
 

@@ -122,7 +122,8 @@ interactions = Table(
     Index("interactions_by_time", "newest_at"),
 )
 
-# Written by the consumer: a cache of what `interactions` and `item_contexts` say.
+# Written by the consumer: a cache of what `interactions`, `item_contexts`, controls on posts and resets say.
+# Who changes what a vector follows from marks it stale in the same transaction.
 user_vectors = Table(
     "user_vectors",
     metadata,
@@ -352,7 +353,8 @@ reader_units = Table(
     Index("reader_units_by_unit", "unit_id"),
 )
 
-# Written by the consumer: readers who began anew; what they did until then is void.
+# Written by the API, and by the consumer for those that come by log alone: readers who began anew; what they
+# did until then is void. An erasure is one, until the consumer has seen it.
 reader_resets = Table(
     "reader_resets",
     metadata,

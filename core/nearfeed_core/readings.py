@@ -56,6 +56,11 @@ class Reading:
             return Reading(times, value)
         return Reading(times, min(self.rating, value) if occurred_at == before else self.rating)
 
+    def after(self, moment: int) -> "Reading":
+        """Without what happened at `moment` or before; merging what came later gives the same."""
+        times = {kind: at for kind, at in self.times.items() if at > moment}
+        return Reading(times, self.rating if "rating" in times else None)
+
     def counting_times(self) -> dict[Kind, int]:
         """The kinds that count, with their times; {} for a post that the reader does not want."""
         if self.is_excluded():

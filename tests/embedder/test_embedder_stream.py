@@ -1,7 +1,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from sqlalchemy import Engine, insert
 from tests.embedder.taste import put_posts
 
 from nearfeed_backends.database import open_database
+from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import LogUnavailableError, Record
 from nearfeed_contracts.events import Item, ItemDeleted, ItemVector, VectorArray, decode
 from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
+from nearfeed_contracts.topics import record_of
 from nearfeed_embedder import stream
 from nearfeed_embedder.dataset import Post
 from nearfeed_embedder.stream import Noted, Publisher
@@ -142,6 +144,28 @@ def test_a_deleted_post_is_not_published(
     put_posts(engine, [Post("r", "c", (), "text")], deleted=True)
     assert publisher.publish_noted() + publisher.reconcile() == 0
     assert log.events == []
+
+
+def test_the_vectors_of_a_deleted_post_are_buried_on_the_log(
+    engine: Engine, tmp_path: Path, noted: Noted
+) -> None:
+    """Compaction removes what names its author; others stay."""
+    add_space(engine, "one")
+    add_space(engine, "two")
+    with closing(open_log(f"embedded:///{tmp_path}/log.db")) as log:
+        for space in ("one", "two"):
+            for name in ("p", "q"):
+                vector = np.ones(2, np.float32)
+                log.append([record_of(stream._event_of(space, item(name), vector, None))])
+        (*_, bury) = stream.handlers(noted, log)[ItemDeleted]
+        with engine.begin() as transaction:
+            bury(transaction, [ItemDeleted(item_id="p", version=2)])
+        log.maintain()
+        subscription = log.subscribe(["item-vectors"], "test", lambda _: 0)
+        kept = subscription.poll(100, 1)
+        subscription.close()
+    assert {message.key for message in kept if message.value is not None} == {"one/q", "two/q"}
+    assert {message.key for message in kept if message.value is None} == {"one/p", "two/p"}
 
 
 def test_what_a_space_holds_already_is_not_published(

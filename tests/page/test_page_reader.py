@@ -1,5 +1,7 @@
 """What is behind a reader, as a person looks at it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,32 @@ def test_mute_a_topic(open_page: Any, page_world: PageWorld) -> None:
     items = page_world.client.get("/v1/feed", params={"user_id": "ida", "limit": 100}).json()["items"]
     assert items
     assert not [item for item in items if "part1" in item["tags"]]
-    chip.click()
+    page.locator('.set-controls [data-target="part1"]').get_by_role("button", name="Lift").click()
     expect(chip).to_have_attribute("aria-pressed", "false")
     assert muted(page_world, "ida") == []
+
+
+def test_export_reset_and_erase(open_page: Any, page_world: PageWorld, tmp_path: Path) -> None:
+    page = open_page("#/reader?user=jun")
+    expect(page.locator(".readings tbody tr")).to_have_count(6)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "jun.json")
+    exported = json.loads((tmp_path / "jun.json").read_text())
+    held = page_world.client.get("/v1/users/jun/export").json()
+    assert exported | {"exported_at": None} == held | {"exported_at": None}
+
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.locator(".readings tbody tr")).to_have_count(6)
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    expect(page.locator(".readings tbody tr")).to_have_count(0)
+    assert page_world.client.get("/v1/users/jun/vector").json()["readings"] == []
+    assert page_world.client.get("/v1/users/jun/communities").json()["communities"]
+
+    page.get_by_role("button", name="Erase").click()
+    page.get_by_role("dialog").get_by_role("button", name="Erase").click()
+    expect(page.locator(".remains")).to_contain_text("What is left of the reader")
+    assert page_world.client.get("/v1/users/jun/communities").json()["communities"] == []
+    assert page_world.client.get("/v1/admin/erasure/jun").json()["erased_at"] is not None

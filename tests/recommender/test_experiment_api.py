@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import audit, reader_units, served_requests
+from nearfeed_contracts.tables import audit, outcomes, reader_units, served_requests
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.watching import watch
 from nearfeed_recommender.request_ids import read_request_id
@@ -141,6 +141,25 @@ def test_a_reader_who_signs_in_keeps_their_arm(served: Any) -> None:
     assert [row.unit_id for row in rows(served)] == [None]
     with reading(served.engine) as connection:
         assert connection.execute(select(reader_units)).all() == []
+
+
+@pytest.mark.parametrize("first", ["phone", "ann"])
+def test_what_was_told_under_one_id_of_an_answer_to_the_other_counts(served: Any, first: str) -> None:
+    make(served)
+    second = "ann" if first == "phone" else "phone"
+    served.client.get("/v1/feed", params={"user_id": first})
+    answer = served.client.get("/v1/feed", params={"user_id": second, "limit": 1}).json()
+    click = {"user_id": first, "kind": "click", "request_id": answer["request_id"]}
+    served.client.post("/v1/events", json={**click, "item_id": answer["items"][0]["id"]})
+    served.settle()
+    assert _attributions(served) == ["forged"]
+    assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
+    assert _attributions(served) == ["told"]
+
+
+def _attributions(served: Any) -> list[str]:
+    with reading(served.engine) as connection:
+        return list(connection.scalars(select(outcomes.c.attribution)))
 
 
 def test_two_arms_are_served_and_their_results_told(served: Any) -> None:

@@ -61,6 +61,13 @@ class Run:
         for batch in self._batches(LISTS, rows):
             yield ranked_batch(LISTS, batch)
 
+    def column_batches(self, name: str, column: str, rows: int = 100_000) -> Iterator[pa.Array]:
+        """One column of a Parquet file of the run; nothing where it lacks that. Raises BrokenRunError."""
+        with self._open_parquet(name) as parquet:
+            if column in parquet.schema_arrow.names:
+                for batch in parquet.iter_batches(batch_size=rows, columns=[column]):
+                    yield batch.column(0)
+
     def count_vectors(self) -> int:
         """The rows of vectors.parquet. Raises BrokenRunError on a cut file."""
         with self._open_parquet(VECTORS) as parquet:

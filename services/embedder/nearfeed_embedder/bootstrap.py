@@ -76,7 +76,7 @@ def _operations(settings: EmbedderSettings, engine: Engine) -> dict[str, Operati
 def _add_stream(embedder: Embedder, settings: EmbedderSettings, engine: Engine, log: EventLog) -> None:
     noted = Noted()
     publisher = Publisher(engine, log, partial(_open_encoder, settings.device), noted)
-    consumer = Consumer(engine, log, GROUP, [ITEMS.name], handlers(noted))
+    consumer = Consumer(engine, log, GROUP, [ITEMS.name], handlers(noted, log))
     publish = partial(publisher.run, reconcile_seconds=settings.reconcile_seconds)
     embedder.publisher = publisher
     embedder.consumers.append(consumer)

@@ -10,15 +10,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
-from nearfeed_contracts.event_log import EventLog
+from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.events import Event, Item, ItemDeleted, ItemVector, VectorArray
-from nearfeed_contracts.topics import record_of
+from nearfeed_contracts.tables import spaces
+from nearfeed_contracts.topics import ITEM_VECTORS, record_of
 from nearfeed_embedder.dataset import Post, text_of
 from nearfeed_embedder.missing import live_spaces, missing_posts, stored_versions
 from nearfeed_runtime.consume import Handlers
@@ -76,8 +78,17 @@ class Noted:
         self._any.clear()
 
 
-def handlers(noted: Noted) -> Handlers:
-    return {Item: [noted.note_items], ItemDeleted: [noted.forget_items]}
+def handlers(noted: Noted, log: EventLog) -> Handlers:
+    return {Item: [noted.note_items], ItemDeleted: [noted.forget_items, partial(bury_records, log)]}
+
+
+def bury_records(log: EventLog, transaction: Connection, events: Sequence[Event]) -> None:
+    """Lets compaction remove the vectors of deleted posts from the log: they name authors."""
+    names = transaction.scalars(select(spaces.c.space)).all()
+    gone = [event.item_id for event in events if isinstance(event, ItemDeleted)]
+    keys = [(f"{space}/{item_id}", item_id) for item_id in gone for space in names]
+    if keys:
+        log.append([Record(ITEM_VECTORS.name, key, None, item_id) for key, item_id in keys])
 
 
 class Publisher:

@@ -27,6 +27,7 @@ from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.consuming import GROUP, handlers
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.erasure_check import erasure_operations
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
 from nearfeed_recommender.experiments.store import ExperimentStore
@@ -154,6 +155,9 @@ def _operations(
         **config_operations(configuration),
         **experiment_operations(trials),
         **key_operations(engine, keys),
+        **erasure_operations(
+            engine, settings.runs_url, load_secret(settings), has_app_topics=bool(settings.topic_map)
+        ),
         "audit.list": partial(list_audit, engine),
         "map": partial(map_space, engine, settings.runs_url),
     }
@@ -226,6 +230,7 @@ def _wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: V
                 experiments=trials,
                 graph=graph_sources(serving),
                 access=access,
+                joining=joining,
             )
         ),
         consumers=list(consumers.values()),

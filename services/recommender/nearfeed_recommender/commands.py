@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import typer
 
+from nearfeed_recommender import erasure_commands as erasing
 from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.bootstrap import (
     bootstrap,
@@ -72,5 +73,6 @@ def _run(name: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
 add_audit(app, _run)
 app.add_typer(keeping_keys.make_app(_run), name="keys")
 app.add_typer(configuring.make_app(_run), name="config")
+app.add_typer(erasing.make_app(_run), name="erasure")
 app.add_typer(experimenting.make_app(_run), name="experiments")
 app.add_typer(mapping_spaces.make_app(_run))

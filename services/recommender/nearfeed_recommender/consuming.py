@@ -6,13 +6,14 @@ from itertools import islice
 
 from sqlalchemy import Connection, delete
 
-from nearfeed_contracts.events import Event, Interaction, UserErased
+from nearfeed_contracts.events import Event, Interaction, ReaderReset, UserErased
 from nearfeed_contracts.fields import to_micros
-from nearfeed_contracts.tables import erased_users, interactions, user_vectors
-from nearfeed_recommender.erasures import erased_since, hash_user
+from nearfeed_contracts.tables import erased_users, user_vectors
+from nearfeed_recommender.erasures import erased_since, erasures, hash_user
 from nearfeed_recommender.ledger_locks import claim_readers
 from nearfeed_recommender.outcomes import Joining, forget_outcomes
-from nearfeed_recommender.reader_rows import merge_events
+from nearfeed_recommender.reader_rows import merge_events, trim_rows
+from nearfeed_recommender.resets import forget_reset, put_reset, void_since
 from nearfeed_recommender.served import forget_served
 from nearfeed_recommender.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
 from nearfeed_runtime.consume import Handlers
@@ -26,14 +27,15 @@ def handlers(pooling: Pooling, joining: Joining) -> Handlers:
     """The flow from an event to what it changes."""
     return {
         Interaction: [partial(merge_rows, joining.secret), partial(refresh_readers, pooling)],
-        UserErased: [partial(erase_readers, joining)],
+        ReaderReset: [partial(reset_readers, joining.secret), partial(refresh_readers, pooling)],
+        UserErased: [partial(erase_readers, joining), partial(refresh_readers, pooling)],
     }
 
 
 def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
-    """Merges interactions into rows, without those that an erasure made void."""
+    """Merges interactions into rows, without those that an erasure or a reset made void."""
     actions = [event for event in events if isinstance(event, Interaction)]
-    voided = erased_since(
+    voided = void_since(
         transaction, secret, [(event.user_id, to_micros(event.occurred_at)) for event in actions]
     )
     merge_events(transaction, [event for event, void in zip(actions, voided, strict=True) if not void])
@@ -41,23 +43,39 @@ def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) 
 
 def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
     """Recomputes the touched readers in every live space; of many, the rest is marked stale."""
-    touched = iter({event.user_id: None for event in events if isinstance(event, Interaction)})
+    about = (event for event in events if isinstance(event, Interaction | ReaderReset | UserErased))
+    touched = iter({event.user_id: None for event in about})
     now, later = list(islice(touched, READERS_AT_ONCE)), list(touched)
     for space, blocks in live_spaces(transaction).items():
         refresh_vectors(transaction, pooling, space, blocks, now)
         mark_stale(transaction, space, later)
 
 
+def reset_readers(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+    """Removes what readers did until they began anew; later events of before stay void."""
+    wishes = [event for event in events if isinstance(event, ReaderReset)]
+    voided = erased_since(transaction, secret, [(wish.user_id, to_micros(wish.reset_at)) for wish in wishes])
+    for wish, void in zip(wishes, voided, strict=True):
+        if not void:
+            put_reset(transaction, wish.user_id, to_micros(wish.reset_at))
+            trim_rows(transaction, wish.user_id, to_micros(wish.reset_at))
+
+
 def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
-    """Removes all that is known of readers, and keeps a keyed hash so that a replay stays void."""
+    """Removes all that is known of readers up to their erasures, and keeps a keyed hash of each, so that a
+    replay stays void."""
     for event in events:
-        if not isinstance(event, UserErased):
-            continue
-        claim_readers(transaction, [event.user_id])
-        at = to_micros(event.erased_at)
-        row = {"user_hash": hash_user(joining.secret, event.user_id), "erased_at": at}
-        upsert(transaction, erased_users, [row])
-        for table in (interactions, user_vectors):
-            transaction.execute(delete(table).where(table.c.user_id == event.user_id))
-        forget_served(transaction, event.user_id)
-        forget_outcomes(joining, transaction, event.user_id, at)
+        if isinstance(event, UserErased):
+            _erase(joining, transaction, event.user_id, to_micros(event.erased_at))
+
+
+def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int) -> None:
+    claim_readers(transaction, [user_id])
+    latest = max(moment, erasures(transaction, joining.secret, {user_id}).get(user_id, moment))
+    row = {"user_hash": hash_user(joining.secret, user_id), "erased_at": latest}
+    upsert(transaction, erased_users, [row])
+    trim_rows(transaction, user_id, moment)
+    transaction.execute(delete(user_vectors).where(user_vectors.c.user_id == user_id))
+    forget_reset(transaction, user_id, moment)
+    forget_served(transaction, user_id)
+    forget_outcomes(joining, transaction, user_id, moment)

@@ -11,6 +11,7 @@ from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.outbox import Relay
+from nearfeed_recommender.outcomes import Joining
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 
@@ -29,3 +30,4 @@ class ApiContext:
     experiments: ExperimentStore
     graph: GraphSources
     access: Access
+    joining: Joining

@@ -2,25 +2,31 @@
 
 import hashlib
 import hmac
-from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.events import UserErased
-from nearfeed_contracts.tables import feed_pages, items, memberships, reader_controls
+from nearfeed_contracts.fields import from_micros, now_micros
+from nearfeed_contracts.tables import items, memberships, reader_controls
 from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
 from nearfeed_recommender.experiments.units import forget_units
 from nearfeed_recommender.outbox import put_outbox
 from nearfeed_recommender.posts import posts_by_id
+from nearfeed_recommender.resetting import void_until
 from nearfeed_runtime.sql import chunks
 
 OwnPosts = Literal["delete", "anonymise"]
 
 
 def erase_user(transaction: Connection, secret: bytes, user_id: str, own_posts: OwnPosts) -> None:
-    """Removes memberships, controls and pages, deletes or anonymises own posts, and tells the log."""
-    for table in (memberships, reader_controls, feed_pages):
+    """Removes memberships, controls and pages, deletes or anonymises own posts, and tells the log.
+
+    What the reader did is void from now on; the consumer removes it.
+    """
+    moment = now_micros()
+    void_until(transaction, user_id, moment)
+    for table in (memberships, reader_controls):
         transaction.execute(delete(table).where(table.c.user_id == user_id))
     forget_units(transaction, user_id)
     own = list(
@@ -33,7 +39,7 @@ def erase_user(transaction: Connection, secret: bytes, user_id: str, own_posts: 
             delete_item(transaction, item_id)
     else:
         _anonymise(transaction, secret, user_id, own)
-    put_outbox(transaction, [UserErased(user_id=user_id, erased_at=datetime.now(UTC))])
+    put_outbox(transaction, [UserErased(user_id=user_id, erased_at=from_micros(moment))])
 
 
 def _anonymise(transaction: Connection, secret: bytes, user_id: str, own: list[str]) -> None:

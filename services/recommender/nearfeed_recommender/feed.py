@@ -15,6 +15,7 @@ from nearfeed_recommender.experiments.schema import FEED_PLACE
 from nearfeed_recommender.posts import audience_of
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.inputs import Inputs
+from nearfeed_recommender.providers.less import close_ones
 from nearfeed_recommender.providers.pipeline import rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
 from nearfeed_recommender.providers.serving import Serving
@@ -105,6 +106,8 @@ def next_page(serving: Serving, user_id: str, cursor: str, limit: int) -> FeedPa
     with reading(serving.engine) as connection:
         ranking = kept_ranking(connection, request_id, serving.page_ttl_micros)
         audience = audience_of(connection, user_id, frozenset(ranking.communities), ranking.published_after)
+        ids = [entry.item_id for entry in ranking.entries[position:]]
+        audience = audience.without(close_ones(serving, audience.controls.less, ranking.space, ids))
         request = open_request(serving, connection, audience, ranking.space)
         return _show(serving, connection, request, ranking, None, position, limit, began)
 

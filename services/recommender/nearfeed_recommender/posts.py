@@ -15,7 +15,8 @@ from nearfeed_contracts.vector_store import Filter
 from nearfeed_core.readings import Reading
 from nearfeed_recommender.memberships import Controls, communities_of, controls_of
 from nearfeed_recommender.providers.candidates import Facts
-from nearfeed_recommender.reader_rows import reading_of
+from nearfeed_recommender.reader_rows import standing_reading
+from nearfeed_recommender.resets import reset_of
 from nearfeed_runtime.sql import chunks
 
 _MOST_LOOKS = 10
@@ -71,6 +72,10 @@ class Audience:
             seen=self.seen if "seen" in filters else frozenset(),
             own="own" not in filters,
         )
+
+    def without(self, items: frozenset[str]) -> "Audience":
+        """The same, but for some posts."""
+        return replace(self, excluded=self.excluded | items) if items else self
 
     def filter(self) -> Filter:
         """The part of it that a search can apply."""
@@ -206,5 +211,6 @@ def _facts_of(row: Row[Any]) -> Facts:
 
 
 def _history(connection: Connection, user_id: str) -> dict[str, Reading]:
-    rows = connection.execute(select(interactions).where(interactions.c.user_id == user_id)).mappings()
-    return {row["item_id"]: reading_of(row) for row in rows}
+    query = select(interactions, reset_of(user_id).label("reset_at")).where(interactions.c.user_id == user_id)
+    met = {row["item_id"]: standing_reading(row) for row in connection.execute(query).mappings()}
+    return {item: reading for item, reading in met.items() if reading.times}

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, func, select
 
+from nearfeed_contracts.events import Control
 from nearfeed_contracts.runs import Block
-from nearfeed_contracts.tables import interactions, item_contexts
+from nearfeed_contracts.tables import interactions, item_contexts, reader_controls
 from nearfeed_core.pooling import NEWEST_READINGS, pool_reader
 from nearfeed_core.readings import WeightRule, weights_of
-from nearfeed_recommender.reader_rows import reading_of
+from nearfeed_recommender.reader_rows import standing_reading
+from nearfeed_recommender.resets import LONG_AGO, reset_of
 from nearfeed_runtime.sql import chunks
 
 Vector = NDArray[np.float32]
+UNWANTED: tuple[Control, ...] = ("hide", "less")
+"""The controls whose targets are posts: not shown, and no readings."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,16 @@ class ContextCache:
 def load_profile(
     connection: Connection, cache: ContextCache, rule: WeightRule, space: str, user_id: str
 ) -> Profile:
-    """The reader's newest 512 counting readings of posts that have a context in the space."""
+    """The reader's newest 512 counting readings of posts that have a context in the space.
+
+    Those of before a reset, and of posts that the reader has hidden or wants less of, do not count.
+    """
+    reset = reset_of(user_id)
     query = (
-        select(interactions, item_contexts.c.change_id)
+        select(interactions, item_contexts.c.change_id, reset.label("reset_at"))
         .join(item_contexts, item_contexts.c.item_id == interactions.c.item_id)
-        .where(interactions.c.user_id == user_id, interactions.c.newest_at.is_not(None))
+        .where(interactions.c.user_id == user_id, interactions.c.newest_at > func.coalesce(reset, LONG_AGO))
+        .where(interactions.c.item_id.not_in(_unwanted(user_id)))
         .where(item_contexts.c.space == space, item_contexts.c.context.is_not(None))
         .order_by(interactions.c.newest_at.desc(), interactions.c.item_id)
         .limit(NEWEST_READINGS)
@@ -77,10 +86,16 @@ def load_profile(
     rows = connection.execute(query).mappings().all()
     contexts = cache.contexts_of(connection, space, [(row["item_id"], row["change_id"]) for row in rows])
     kept = [row for row in rows if row["item_id"] in contexts]
-    weights = weights_of([reading_of(row) for row in kept], rule)
+    weights = weights_of([standing_reading(row) for row in kept], rule)
     ids = tuple(row["item_id"] for row in kept)
     matrix = np.stack([contexts[item] for item in ids]) if ids else np.empty((0, 0), np.float32)
     return Profile(ids, tuple(weights), matrix)
+
+
+def _unwanted(user_id: str) -> Select[tuple[str]]:
+    return select(reader_controls.c.target).where(
+        reader_controls.c.user_id == user_id, reader_controls.c.control.in_(UNWANTED)
+    )
 
 
 def _load_contexts(connection: Connection, space: str, ids: Sequence[str]) -> dict[str, tuple[int, Vector]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, delete, or_, select, tuple_
 
 from nearfeed_contracts.events import KINDS, Interaction
 from nearfeed_contracts.fields import to_micros
@@ -20,6 +20,12 @@ def reading_of(row: Mapping[Any, Any]) -> Reading:
     return Reading(times, row["rating_value"])
 
 
+def standing_reading(row: Mapping[Any, Any]) -> Reading:
+    """What a reset of the reader (`reset_at` of the row, None without one) leaves of it."""
+    whole = reading_of(row)
+    return whole if row["reset_at"] is None else whole.after(row["reset_at"])
+
+
 def merge_events(transaction: Connection, events: Iterable[Interaction]) -> None:
     """Merges events into rows by maximum: any order and any repetition ends in the same rows."""
     merged: dict[Pair, Reading] = {}
@@ -30,6 +36,18 @@ def merge_events(transaction: Connection, events: Iterable[Interaction]) -> None
         before = merged.get(pair) or stored.get(pair) or Reading()
         merged[pair] = before.merged(event.kind, to_micros(event.occurred_at), event.value)
     upsert(transaction, interactions, [_row_of(pair, after) for pair, after in merged.items()])
+
+
+def trim_rows(transaction: Connection, user_id: str, moment: int) -> None:
+    """Removes what a reader did at `moment` or before; a row that has nothing left goes."""
+    times = [interactions.c[f"{kind}_at"] for kind in KINDS]
+    own = interactions.c.user_id == user_id
+    nothing_later = [or_(time.is_(None), time <= moment) for time in times]
+    transaction.execute(delete(interactions).where(own, *nothing_later))
+    touched = or_(*(time <= moment for time in times))
+    rows = transaction.execute(select(interactions).where(own, touched).with_for_update()).mappings().all()
+    kept = [_row_of((user_id, row["item_id"]), reading_of(row).after(moment)) for row in rows]
+    upsert(transaction, interactions, kept)
 
 
 def _stored_readings(transaction: Connection, pairs: Sequence[Pair]) -> dict[Pair, Reading]:

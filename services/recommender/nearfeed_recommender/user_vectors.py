@@ -62,6 +62,12 @@ def mark_stale(transaction: Connection, space: str, user_ids: Sequence[str]) -> 
         upsert(transaction, user_vectors, rows, keep=["vector", "readings"])
 
 
+def mark_reader_stale(transaction: Connection, user_id: str) -> None:
+    """Marks a reader in every space: to be called where what their vector follows from has changed."""
+    for space in sorted(live_spaces(transaction)):
+        mark_stale(transaction, space, [user_id])
+
+
 def mark_all_stale(transaction: Connection) -> None:
     transaction.execute(update(user_vectors).values(stale=True))
 

@@ -37,23 +37,28 @@ def verdicts_on(transaction: Connection, secret: bytes, asked: Collection[Asked]
     Where the answer's row has not come, or was lost, it is that of the request id, if that names one alone.
     """
     read = {one: read_request_id(secret, one.user_id, one.request_id) for one in asked}
-    units = units_of(transaction, {one.user_id for one, found in read.items() if found is None})
-    for one, found in read.items():
-        if found is None and one.user_id in units:
-            read[one] = read_request_id(secret, units[one.user_id], one.request_id)
+    kin = kin_of(transaction, {one.user_id for one, found in read.items() if found is None})
+    for one in (one for one, found in read.items() if found is None):
+        others = (
+            read_request_id(secret, other, one.request_id) for other in sorted(kin.get(one.user_id, ()))
+        )
+        read[one] = next((found for found in others if found is not None), None)
     genuine = {one: found for one, found in read.items() if found is not None}
     kept = _kept(transaction, genuine)
     arms = _arms(transaction, genuine.values())
     return {one: _verdict(one, read[one], kept, arms) for one in asked}
 
 
-def units_of(transaction: Connection, user_ids: Collection[str]) -> dict[str, str]:
-    """Whom those of these readers were before they were merged with an anonymous id."""
-    found: dict[str, str] = {}
+def kin_of(transaction: Connection, user_ids: Collection[str]) -> dict[str, set[str]]:
+    """All ids of those of these readers that were merged with another id, by each of theirs."""
+    own, same = reader_units.alias(), reader_units.alias()
+    query = select(own.c.user_id, own.c.unit_id, same.c.user_id.label("other")).join(
+        same, same.c.unit_id == own.c.unit_id
+    )
+    found: dict[str, set[str]] = defaultdict(set)
     for chunk in chunks(sorted(user_ids)):
-        query = select(reader_units.c.user_id, reader_units.c.unit_id)
-        rows = transaction.execute(query.where(reader_units.c.user_id.in_(chunk)))
-        found.update({row.user_id: row.unit_id for row in rows})
+        for row in transaction.execute(query.where(own.c.user_id.in_(chunk))):
+            found[row.user_id] |= {row.unit_id, row.other}
     return found
 
 

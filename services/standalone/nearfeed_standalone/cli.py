@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_indexer import commands as indexing
+from nearfeed_recommender import erasure_commands as erasing
 from nearfeed_recommender.audit_commands import add_audit
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
@@ -57,6 +58,7 @@ def make_app() -> typer.Typer:
     app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
     app.add_typer(experimenting.make_app(_run), name="experiments", rich_help_panel=MODELS)
     app.add_typer(keeping_keys.make_app(_run), name="keys", rich_help_panel=ACCESS)
+    app.add_typer(erasing.make_app(_run), name="erasure", rich_help_panel=DATA)
     add_audit(app, _run, rich_help_panel=ACCESS)
     app.add_typer(pipelines.make_app(_data_dir), name="pipeline", rich_help_panel=MODELS)
     return app

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer import bootstrap as indexing
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_recommender import bootstrap as recommending
+from nearfeed_recommender.reader_runs import prune_runs
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Operation, Step
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 IMPORTS = "imports"
-_LOG_UPKEEP_SECONDS = 3_600.0
+_UPKEEP_SECONDS = 3_600.0
 _EMBEDDER_NEEDS = ("torch", "dgl", "transformers")
 
 
@@ -109,8 +111,14 @@ def _with_recommender(settings: RecommenderSettings, resources: ExitStack) -> Se
     flow = Flow(back_ends["engine"], pumps=list(recommender.pumps))
     services = Services(settings, back_ends, flow, recommender.app)
     _add(services, recommender)
-    services.loops.append(Loop("log-upkeep", every(_LOG_UPKEEP_SECONDS, back_ends["log"].maintain)))
+    services.loops.append(Loop("log-upkeep", every(_UPKEEP_SECONDS, back_ends["log"].maintain)))
+    services.loops.append(Loop("runs-upkeep", every(_UPKEEP_SECONDS, partial(_end_runs, settings.runs_url))))
     return services
+
+
+def _end_runs(runs_url: str) -> int:
+    """Removes runs that have held ids of readers for as long as they may."""
+    return len(list(prune_runs(runs_url, datetime.now(UTC))))
 
 
 def _open_back_ends(settings: Settings, resources: ExitStack) -> BackEnds:

@@ -1,13 +1,16 @@
 """PUT /v1/users/{user_id}/anonymous/{anonymous_id}: a reader has signed in."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Response
+from sqlalchemy import Connection
 
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.api.access import Calling, Context, require
 from nearfeed_recommender.experiments.units import merge_ids
+from nearfeed_recommender.outcomes import Joining, settle_reader
 from nearfeed_runtime.sql import committed
 
 router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(require("events"))])
@@ -29,5 +32,11 @@ def put_anonymous(
         raise HTTPException(
             HTTPStatus.FORBIDDEN, "A reader's token cannot tell whose the other id is; use a key."
         )
-    committed(context.engine, lambda transaction: merge_ids(transaction, user_id, anonymous_id))
+    committed(context.engine, partial(_merge, context.joining, user_id, anonymous_id))
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _merge(joining: Joining, user_id: str, anonymous_id: str, transaction: Connection) -> None:
+    merge_ids(transaction, user_id, anonymous_id)
+    for each in sorted((user_id, anonymous_id)):
+        settle_reader(joining, transaction, each)

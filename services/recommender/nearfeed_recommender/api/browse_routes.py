@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 from sqlalchemy import select
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id
 from nearfeed_contracts.tables import communities
 from nearfeed_recommender.api.access import Calling, Context, require
-from nearfeed_recommender.memberships import communities_of
 from nearfeed_runtime.sql import reading
 
 router = APIRouter(prefix="/v1", tags=["browse"])
@@ -26,12 +25,6 @@ class CommunitiesOut(BaseModel):
 
     communities: list[str]
     after: str | None
-
-
-class JoinedOut(BaseModel):
-    """The communities that a reader has joined, by id."""
-
-    communities: list[str]
 
 
 @router.get("/scopes", summary="What may this key do?")
@@ -52,13 +45,3 @@ def get_communities(
         found = list(connection.scalars(query))
     more = len(found) > limit
     return CommunitiesOut(communities=found[:limit], after=found[limit - 1] if more else None)
-
-
-@router.get(
-    "/users/{user_id}/communities",
-    summary="The communities that a reader has joined",
-    dependencies=[Depends(require("feed"))],
-)
-def get_joined(context: Context, user_id: Annotated[Id, Path(description="the reader")]) -> JoinedOut:
-    with reading(context.engine) as connection:
-        return JoinedOut(communities=sorted(communities_of(connection, user_id)))

@@ -39,7 +39,10 @@ class ReasonOut(BaseModel):
 
 
 class StepOut(BaseModel):
-    """What a step made of a post: `source:NAME`, `blend`, `rank` or `slate:RULE`; ranks count from 1."""
+    """What a step made of a post: `source:NAME`, `blend`, `rank`, `less` or `slate:RULE`.
+
+    Ranks count from 1.
+    """
 
     step: str
     rank: int

@@ -61,11 +61,14 @@ class SimilarOut(BaseModel):
     dependencies=[Depends(require("feed"))],
 )
 def get_similar(
-    context: Context, item_id: ItemId, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 10
+    context: Context,
+    item_id: ItemId,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 10,
+    user_id: Annotated[Id | None, Query(description="a reader, whose controls and memberships hold")] = None,
 ) -> SimilarOut:
     with reading(context.engine) as connection:
         space = active_space_of(connection)
-        found = similar_posts(connection, context.store, context.serving.breaker, space, item_id, limit)
+        found = similar_posts(context.serving, connection, space, item_id, limit, user_id)
     return SimilarOut(
         space=space, items=[SimilarItemOut(**asdict(post), score=hit.score) for post, hit in found]
     )

@@ -1,5 +1,6 @@
-"""Readers: memberships, controls, the vector behind the feed, erasure."""
+"""Readers: memberships, controls, the vector behind the feed, a new beginning, erasure."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,14 +9,21 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from nearfeed_contracts.events import Control
-from nearfeed_contracts.fields import Id, Tag, now_micros
+from nearfeed_contracts.fields import Id, Tag, from_micros, now_micros
 from nearfeed_recommender.api.access import Actor, Context, require
 from nearfeed_recommender.erasure import OwnPosts, erase_user
 from nearfeed_recommender.erasures import hash_user
-from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
+from nearfeed_recommender.memberships import (
+    leave_community,
+    memberships_of,
+    put_memberships,
+    set_control,
+    set_controls,
+)
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.resetting import reset_reader
 from nearfeed_recommender.user_vectors import live_spaces
 from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.sql import committed, reading
@@ -24,9 +32,38 @@ router = APIRouter(prefix="/v1/users", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]
 CommunityId = Annotated[Id, Path(description="the community")]
 Target = Annotated[
-    Id | Tag, Path(description="an author (block, mute, follow), a tag (mute) or a post (less)")
+    Id | Tag, Path(description="an author (block, mute, follow), a tag (mute) or a post (hide, less)")
 ]
 _NO_CONTENT = HTTPStatus.NO_CONTENT
+
+
+class MembershipOut(BaseModel):
+    """A community that a reader has joined."""
+
+    community_id: str
+    joined_at: datetime
+
+
+class MembershipsOut(BaseModel):
+    """All of them, the newest first."""
+
+    user_id: str
+    communities: list[MembershipOut]
+
+
+class ControlOut(BaseModel):
+    """A control as it stands."""
+
+    control: Control
+    target: str
+    set_at: datetime
+
+
+class ControlsOut(BaseModel):
+    """All of them, the newest first."""
+
+    user_id: str
+    controls: list[ControlOut]
 
 
 class ReadingOut(BaseModel):
@@ -73,6 +110,35 @@ def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Respo
     return Response(status_code=_NO_CONTENT)
 
 
+@router.get(
+    "/{user_id:path}/communities",
+    summary="What a reader has joined",
+    dependencies=[Depends(require("feed"))],
+)
+def get_communities(context: Context, user_id: UserId) -> MembershipsOut:
+    with reading(context.engine) as connection:
+        joined = memberships_of(connection, user_id)
+    communities = [
+        MembershipOut(community_id=community, joined_at=from_micros(at)) for community, at in joined
+    ]
+    return MembershipsOut(user_id=user_id, communities=communities)
+
+
+@router.get(
+    "/{user_id:path}/controls",
+    summary="What a reader has set",
+    dependencies=[Depends(require("feed"))],
+)
+def get_controls(context: Context, user_id: UserId) -> ControlsOut:
+    with reading(context.engine) as connection:
+        found = set_controls(connection, user_id)
+    controls = [
+        ControlOut(control=each.control, target=each.target, set_at=from_micros(each.set_at))
+        for each in found
+    ]
+    return ControlsOut(user_id=user_id, controls=controls)
+
+
 @router.put(
     "/{user_id}/controls/{control}/{target:path}",
     summary="Set a control",
@@ -80,7 +146,8 @@ def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Respo
     dependencies=[Depends(require("events"))],
 )
 def put_control(context: Context, user_id: UserId, control: Control, target: Target) -> Response:
-    """`block` and `mute` hide an author (`mute` a tag too), `less` hides a post; `follow` is kept."""
+    """Holds in the next answer: `block` and `mute` leave out an author (`mute` a tag too), `hide` a post,
+    `less` a post and those close to it, while others like it stand lower; `follow` is kept."""
     return _control(context, user_id, control, target, active=True)
 
 
@@ -116,6 +183,33 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
     )
 
 
+@router.post(
+    "/{user_id:path}/reset",
+    summary="Begin anew",
+    status_code=_NO_CONTENT,
+    dependencies=[Depends(require("events"))],
+)
+def reset(
+    context: Context,
+    user_id: UserId,
+    controls: Annotated[bool, Query(description="lift all controls, too")] = False,
+    memberships: Annotated[bool, Query(description="leave all communities, too")] = False,
+) -> Response:
+    """From the answer on, what the reader did until now counts for nothing, in every space.
+
+    Posts that were hidden or reported by an event stay away, as controls `hide` that may be lifted.
+    """
+    moment = now_micros()
+    committed(
+        context.engine,
+        lambda transaction: reset_reader(
+            transaction, user_id, moment, controls=controls, memberships=memberships
+        ),
+    )
+    context.relay.notify()
+    return Response(status_code=_NO_CONTENT)
+
+
 @router.delete(
     "",
     summary="Erase a reader whose id holds a slash",
@@ -143,9 +237,9 @@ def erase(
     user_id: UserId,
     posts: Annotated[OwnPosts, Query(description="what becomes of the reader's own posts")] = "delete",
 ) -> Response:
-    """Memberships, controls and own posts are gone with the answer, readings within a second.
+    """From the answer on they are unknown; what SQL has of them is gone within a second.
 
-    A replay of the log does not bring them back; the log itself keeps its records for 30 days. The audit
+    A replay of the log does not bring it back; the log itself keeps its records for 30 days. The audit
     knows the reader by a keyed hash.
     """
     secret = context.serving.secret

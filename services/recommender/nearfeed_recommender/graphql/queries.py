@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, false, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, literal, or_, select, union_all
 
 from nearfeed_contracts.events import Kind
-from nearfeed_contracts.tables import communities, interactions, items, memberships, vertices
+from nearfeed_contracts.tables import communities, interactions, items, memberships, reader_resets, vertices
 from nearfeed_core.readings import Reading, WeightRule
-from nearfeed_recommender.reader_rows import reading_of
+from nearfeed_recommender.reader_rows import standing_reading
+from nearfeed_recommender.resets import LONG_AGO
 from nearfeed_runtime.sql import chunks
 
 _BRANCHES = 100  # SQLite takes 500
@@ -74,7 +75,7 @@ def readings_of_readers(
 
     def query(key: OfReader) -> Select[Any]:
         newest = interactions.c.newest_at
-        wanted = newest.is_not(None) if key.kinds is None else or_(false(), *map(_has, key.kinds))
+        wanted = _stands(newest) if key.kinds is None else or_(false(), *map(_has, key.kinds))
         return (
             _live_readings()
             .where(interactions.c.user_id == key.user_id, wanted)
@@ -94,7 +95,7 @@ def readings_of_posts(
         newest = interactions.c.newest_at
         return (
             _live_readings()
-            .where(interactions.c.item_id == key.id, newest.is_not(None))
+            .where(interactions.c.item_id == key.id, _stands(newest))
             .order_by(newest.desc(), interactions.c.user_id)
             .limit(key.limit)
         )
@@ -103,11 +104,21 @@ def readings_of_posts(
 
 
 def _live_readings() -> Select[Any]:
-    return select(interactions).join(items, items.c.item_id == interactions.c.item_id).where(~items.c.deleted)
+    return (
+        select(interactions, reader_resets.c.reset_at)
+        .join(items, items.c.item_id == interactions.c.item_id)
+        .outerjoin(reader_resets, reader_resets.c.user_id == interactions.c.user_id)
+        .where(~items.c.deleted)
+    )
 
 
-def _has(kind: Kind) -> Any:
-    return interactions.c[f"{kind}_at"].is_not(None)
+def _stands(time: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether there is such a time, later than a reset of the reader."""
+    return time > func.coalesce(reader_resets.c.reset_at, LONG_AGO)
+
+
+def _has(kind: Kind) -> ColumnElement[bool]:
+    return _stands(interactions.c[f"{kind}_at"])
 
 
 def _weighed(
@@ -116,8 +127,9 @@ def _weighed(
     newest = _newest_times(connection, {row.user_id for rows in found.values() for row in rows})
 
     def weighed(row: Row[Any]) -> WeighedReading:
-        reading = reading_of(row._mapping)
-        at = row.newest_at if row.newest_at is not None else max(reading.times.values())
+        reading = standing_reading(row._mapping)
+        newest_at = reading.newest_at()
+        at = newest_at if newest_at is not None else max(reading.times.values())
         weight = reading.weight(rule, newest.get(row.user_id, at))
         return WeighedReading(row.user_id, row.item_id, reading, weight, at)
 
@@ -132,7 +144,8 @@ def _newest_times(connection: Connection, readers: Iterable[str]) -> dict[str, i
     for chunk in chunks(sorted(readers)):
         query = (
             select(interactions.c.user_id, func.max(interactions.c.newest_at))
-            .where(interactions.c.user_id.in_(chunk), interactions.c.newest_at.is_not(None))
+            .outerjoin(reader_resets, reader_resets.c.user_id == interactions.c.user_id)
+            .where(interactions.c.user_id.in_(chunk), _stands(interactions.c.newest_at))
             .group_by(interactions.c.user_id)
         )
         found.update({user_id: newest for user_id, newest in connection.execute(query)})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nearfeed_contracts.fields import in_utc, to_micros
 from nearfeed_contracts.runs import LISTS, Run
 from nearfeed_contracts.vector_store import Hit
 from nearfeed_recommender.config.schema import EVERYBODY
@@ -10,9 +11,17 @@ from nearfeed_recommender.models.ranked import RankedLists, ranked_lists
 
 @dataclass(frozen=True)
 class Lists:
-    """Safe for use by several threads: nothing in it changes."""
+    """Safe for use by several threads: nothing in it changes.
+
+    `data_last` is the time of the newest reading that they may follow from, in microseconds since 1970.
+    """
 
     lists: RankedLists
+    data_last: int = 0
+
+    def has(self, user_id: str) -> bool:
+        """Whether the reader has a list of their own."""
+        return user_id in self.lists.owners
 
     def of(self, user_id: str, limit: int | None = None) -> list[Hit]:
         """The reader's list by rank, or everybody's where they have none; [] where nobody has one."""
@@ -26,4 +35,5 @@ class Lists:
 
 def load_lists(run: Run) -> Lists:
     """Reads lists.parquet whole. Raises BrokenRunError."""
-    return Lists(ranked_lists(LISTS, run.list_batches()))
+    made = run.manifest.data.last or run.manifest.created_at
+    return Lists(ranked_lists(LISTS, run.list_batches()), to_micros(in_utc(made)))

@@ -10,7 +10,7 @@ SOURCE_MARK = "source:"
 class Mark(NamedTuple):
     """What one step made of a candidate: its rank (from 1) and its score after the step.
 
-    A source's mark is named `source:NAME`, the others `blend`, `rank` and `slate:RULE`.
+    A source's mark is named `source:NAME`, the others `blend`, `rank`, `less` and `slate:RULE`.
     """
 
     step: str

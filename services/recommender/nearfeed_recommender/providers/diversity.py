@@ -1,6 +1,6 @@
 """Slate rules that look at vectors: near-duplicates and maximal marginal relevance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ def without_near_duplicates(
 
     A post without a vector, or with zeros, resembles none.
     """
-    units = _unit_rows(candidates, vectors)
+    units = unit_rows([candidate.item_id for candidate in candidates], vectors)
     close = units @ units.T >= rule.similarity - ROUNDING
     dropped = np.zeros(len(candidates), np.bool_)
     for index in np.flatnonzero(np.triu(close, k=1).any(axis=1)):
@@ -36,7 +36,8 @@ def diversified(
     Relevance is 1 - place / depth, so that a strength means the same whatever the scores are.
     """
     top = candidates[: rule.depth]
-    order = marginal_order(_unit_rows(top, vectors), rule.strength)
+    units = unit_rows([candidate.item_id for candidate in top], vectors)
+    order = marginal_order(units, rule.strength)
     moved = [
         top[index] if index == place else top[index].marked("slate:mmr", place + 1, top[index].score)
         for place, index in enumerate(order)
@@ -64,11 +65,11 @@ def marginal_order(units: Vector, strength: float) -> list[int]:
     return order
 
 
-def _unit_rows(candidates: Sequence[Candidate], vectors: Mapping[str, Vector]) -> Vector:
+def unit_rows(ids: Collection[str], vectors: Mapping[str, Vector]) -> Vector:
     """(n, dim) rows of length 1; zeros for a post that has no vector."""
-    known = [vectors.get(candidate.item_id) for candidate in candidates]
+    known = [vectors.get(item_id) for item_id in ids]
     dim = next((len(vector) for vector in known if vector is not None), 0)
-    rows = np.zeros((len(candidates), dim), np.float32)
+    rows = np.zeros((len(known), dim), np.float32)
     for row, vector in zip(rows, known, strict=True):
         if vector is not None:
             row[:] = vector

@@ -1,4 +1,4 @@
-"""A provider at work: sources, blend and filters, rank, slate; read `rank_by` from the top."""
+"""A provider at work: sources, blend and filters, rank, less like this, slate; read `rank_by` first."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from nearfeed_recommender.providers.candidates import Candidate, Facts
 from nearfeed_recommender.providers.fetching import BUCKETS, Fetches
 from nearfeed_recommender.providers.filters import keep
 from nearfeed_recommender.providers.inputs import Inputs
+from nearfeed_recommender.providers.less import less_like
 from nearfeed_recommender.providers.ranking import Ordered, order
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
@@ -66,6 +67,9 @@ def rank_by(
         ordered = Ordered(candidates)
         ordered = order(serving, request, provider.rank, tuple(provider.sources), candidates, facts)
     candidates = ordered.candidates
+    if request.audience.controls.less:
+        with timed(name, "less"), _marking(failures, "less"):
+            candidates = less_like(serving, request, candidates)
     with timed(name, "slate"), _marking(failures, "slate"):
         candidates = _slate(serving, request, provider, candidates, facts)
     if not candidates and provider.fallback:

@@ -47,7 +47,9 @@ def active_space_of(connection: Connection) -> str | None:
 
 
 def _readings(audience: Audience, rule: WeightRule) -> tuple[tuple[str, float], ...]:
-    times = [(reading.newest_at(), item) for item, reading in audience.history.items()]
+    unwanted = audience.controls.items
+    wanted = ((item, reading) for item, reading in audience.history.items() if item not in unwanted)
+    times = [(reading.newest_at(), item) for item, reading in wanted]
     counting: Sequence[tuple[int, str]] = sorted(
         ((time, item) for time, item in times if time is not None), key=lambda pair: (-pair[0], pair[1])
     )

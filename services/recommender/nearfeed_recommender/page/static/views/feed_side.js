@@ -19,7 +19,7 @@ export function feedSide(user, changed) {
 
   async function load() {
     const [all, own] = await Promise.all([allCommunities(), get(path("users", user, "communities"))]);
-    const joined = new Set(own.communities);
+    const joined = new Set(own.communities.map((joined) => joined.community_id));
     filter.hidden = all.length <= MANY;
     list.replaceChildren(...all.map((community) => el("li", {}, chip(community, joined.has(community)))));
     form.offer(all);

@@ -7,6 +7,8 @@ import { button, el, say, svg, written } from "../dom.js";
 import { address } from "../router.js";
 import { number, percent, t } from "../text.js";
 import { needsReader } from "./needs_reader.js";
+import { remainsOf } from "./reader_remains.js";
+import { setControls } from "./reader_controls.js";
 
 const NEAR = 10;
 
@@ -16,12 +18,15 @@ export function openReader(root, user) {
   const topics = el("section", { class: "panel topics" });
   const posts = el("section", { class: "panel near" });
   const readers = el("section", { class: "panel near" });
+  const set = setControls(user, () => attempt(load));
+  const remains = el("div", { class: "remains" });
   let closed = false;
 
   async function load() {
     const [behind, around] = await Promise.all([
       get(path("users", user, "vector")),
       get("/v1/admin/readers/around", { user_id: user, limit: NEAR }),
+      set.load(),
     ]);
     if (closed) return;
     readings.replaceChildren(...readingsOf(behind));
@@ -73,6 +78,7 @@ export function openReader(root, user) {
     if ((await attempt(() => remove(path("users", user)))) === undefined) return;
     say(t("reader.erase.done"));
     await attempt(load);
+    await attempt(async () => remains.replaceChildren(...remainsOf(await get(path("admin", "erasure", user)))));
   }
 
   const controls = el(
@@ -81,8 +87,9 @@ export function openReader(root, user) {
     el("h2", {}, t("reader.controls")),
     el("p", { class: "hint" }, t("reader.controls.hint")),
     el("p", { class: "row" }, button(t("reader.reset"), reset, { class: "reset" }), button(t("reader.export"), save, { class: "export" }), button(t("reader.erase"), erase, { class: "erase danger" })),
+    remains,
   );
-  root.append(el("div", { class: "column" }, readings, el("div", { class: "two" }, posts, readers)), el("aside", { class: "side" }, topics, controls));
+  root.append(el("div", { class: "column" }, readings, el("div", { class: "two" }, posts, readers)), el("aside", { class: "side" }, topics, set.node, controls));
   attempt(load);
   return () => {
     closed = true;
