@@ -5,7 +5,7 @@ import { clock, day, t } from "./text.js";
 
 const WIDE = 640;
 const HIGH = 200;
-const EDGE = { left: 52, right: 12, top: 10, bottom: 24 };
+const EDGE = { left: 66, right: 12, top: 10, bottom: 24 };
 const LINES = 4;
 const TIMES = 5;
 const DAY = 86_400_000;

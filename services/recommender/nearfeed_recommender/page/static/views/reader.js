@@ -44,7 +44,7 @@ export function openReader(root, user) {
   function chip(topic) {
     const name = written(topic.tag);
     name.classList.toggle("muted", topic.muted);
-    const share = el("span", { class: "number" }, percent(topic.share));
+    const share = el("span", { class: "number" }, percent(topic.share, topic.share < 0.1 ? 1 : 0));
     const node = button("", toggle, { "aria-pressed": String(topic.muted), "data-tag": topic.tag, title: t("reader.mute") });
     node.append(name, share);
 
@@ -113,7 +113,7 @@ function readingsOf({ vector, readings, space }) {
     el("p", { class: "hint" }, space ? t("reader.readings.hint", { space }) : t("reader.nospace")),
     vector && bars(vector),
     vector && el("p", { class: "hint" }, t("reader.vector", { dim: vector.length })),
-    rows.length > 0 && el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))),
+    rows.length > 0 && el("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": t("reader.post") }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows))),
   ].filter(Boolean);
 }
 

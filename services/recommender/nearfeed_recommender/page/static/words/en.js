@@ -126,7 +126,7 @@ export const en = {
   "reader.posts": "Nearest posts",
   "reader.readers": "Nearest readers",
   "reader.readings": "What the vector is made of: {count} posts",
-  "reader.readings.hint": "The newest readings in space {space}; the newest one of all has the most weight.",
+  "reader.readings.hint": "The newest readings in space {space}. Their weights follow from what was done, and fade with time.",
   "reader.reset": "Reset",
   "reader.reset.done": "The reader begins anew.",
   "reader.reset.sure": "What reader {user} did until now will count no more. Memberships and controls stay.",

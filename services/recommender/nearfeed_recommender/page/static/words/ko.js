@@ -126,7 +126,7 @@ export const ko = {
   "reader.posts": "가장 가까운 글",
   "reader.readers": "가장 가까운 독자",
   "reader.readings": "벡터를 이루는 글 {count}개",
-  "reader.readings.hint": "공간 {space}에서 최근에 읽은 글입니다. 가장 최근에 읽은 글의 가중치가 가장 큽니다.",
+  "reader.readings.hint": "공간 {space}에서 최근에 읽은 글입니다. 가중치는 무엇을 했는지에 따라 정해지고 시간이 지나면 줄어듭니다.",
   "reader.reset": "초기화",
   "reader.reset.done": "독자가 처음부터 시작합니다.",
   "reader.reset.sure": "독자 {user}가 지금까지 한 일은 더 이상 반영되지 않습니다. 가입과 설정은 그대로 남습니다.",
