@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 import typer
 
-from nearfeed_recommender import erasure_commands as erasing
-from nearfeed_recommender.audit_commands import add_audit
+from nearfeed_recommender.access.audit_commands import add_audit
+from nearfeed_recommender.access.keys import commands as keeping_keys
 from nearfeed_recommender.bootstrap import (
     bootstrap,
     bootstrap_consumer,
@@ -20,7 +20,7 @@ from nearfeed_recommender.bootstrap import (
 )
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
-from nearfeed_recommender.keys import commands as keeping_keys
+from nearfeed_recommender.readers import erasure_commands as erasing
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps import commands as mapping_spaces

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_indexer import commands as indexing
-from nearfeed_recommender import erasure_commands as erasing
-from nearfeed_recommender.audit_commands import add_audit
+from nearfeed_recommender.access.audit_commands import add_audit
+from nearfeed_recommender.access.keys import commands as keeping_keys
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
-from nearfeed_recommender.keys import commands as keeping_keys
+from nearfeed_recommender.readers import erasure_commands as erasing
 from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings

@@ -10,12 +10,12 @@ from nearfeed_contracts.fields import MAX_ID, MAX_LIMIT, Id
 from nearfeed_contracts.vector_store import Filter
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import PostOut
-from nearfeed_recommender.memberships import controls_of
 from nearfeed_recommender.posts import posts_by_id
-from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import active_space_of
-from nearfeed_recommender.readers import find_readers, nearest_readers, topics_of
-from nearfeed_recommender.user_vectors import live_spaces
+from nearfeed_recommender.readers.looking import find_readers, nearest_readers, topics_of
+from nearfeed_recommender.readers.memberships import controls_of
+from nearfeed_recommender.readers.profiles import load_profile
+from nearfeed_recommender.readers.user_vectors import live_spaces
 from nearfeed_runtime.sql import reading
 
 router = APIRouter(prefix="/v1/admin/readers", tags=["admin"], dependencies=[Depends(require("admin"))])

@@ -11,11 +11,11 @@ from sqlalchemy import select
 from nearfeed_contracts.fields import MAX_LIMIT, Id, from_micros
 from nearfeed_contracts.runs import Manifest
 from nearfeed_contracts.tables import reader_builds, spaces
+from nearfeed_recommender.answers.previewing import preview_feed
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import FeedItemOut, item_out
-from nearfeed_recommender.previewing import preview_feed
-from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.readers.profiles import load_profile
 from nearfeed_recommender.space_maps.files import SpaceMap, read_map, write_map
 from nearfeed_recommender.space_maps.labels import labels_by_id
 from nearfeed_recommender.space_maps.making import make_map, reader_place, require_space

@@ -11,7 +11,7 @@ from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_core.projection import fit_projection
-from nearfeed_recommender.profiles import Profile
+from nearfeed_recommender.readers.profiles import Profile
 from nearfeed_recommender.space_maps.files import Place, SpaceMap, write_map
 from nearfeed_runtime.operations import Said, Step
 from nearfeed_runtime.sql import chunks, reading
