@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
-.PHONY: help install demo fmt lint test test-servers servers servers-stop bench lock images-check k8s-check airflow-check clean
+.PHONY: help install demo fmt lint test test-browser test-servers servers servers-stop screenshots bench lock images-check k8s-check airflow-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,8 +41,11 @@ lint: install ## formatting, rules, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: install ## all tests that need no server
-	$(BIN)/pytest -m "not server"
+test: install ## all tests that need no server and no browser
+	$(BIN)/pytest -m "not server and not browser"
+
+test-browser: install ## the tests of the page, which need Chromium
+	REQUIRE_BROWSER=1 $(BIN)/pytest -m browser
 
 test-servers: install ## the tests that need real servers (make servers)
 	REQUIRE_SERVERS=1 $(BIN)/pytest -m server
@@ -52,6 +55,10 @@ servers: ## install and start the real servers on loopback, without Docker
 
 servers-stop: ## end them
 	tools/servers/servers.sh stop
+
+screenshots: install ## pictures of the page under docs/images, of the demo's folder, which is made where it is missing
+	test -d nearfeed-demo || $(BIN)/nearfeed demo --no-serve
+	$(BIN)/python tools/screenshots.py
 
 bench: install ## measure, and write benchmarks/results and the figures in the README
 	$(BIN)/python -m benchmarks

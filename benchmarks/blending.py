@@ -200,10 +200,14 @@ def values_of(split: Split, scorers: Scorers, tried: Sequence[tuple[Weights, flo
     readers = np.random.default_rng(0).permutation(split.readers)[:MOST_READERS]
     ranks = {name: ranks_of(scorer, split, readers) for name, scorer in scorers.items()}
     targets = split.targets[readers].toarray() > 0
+    found = np.any([np.isfinite(own) for own in ranks.values()], axis=0)
+    there = np.argsort(~found, axis=1, kind="stable")[:, : found.sum(axis=1).max()]
+    own_ranks = {name: np.take_along_axis(own, there, axis=1) for name, own in ranks.items()}
+    wanted, relevant = np.take_along_axis(targets, there, axis=1), targets.sum(axis=1)
     columns = []
     for k, group in groupby(tried, key=itemgetter(1)):
-        parts = {name: 1 / (np.float32(k) + own) for name, own in ranks.items()}
-        columns += [quality(parts, weights, targets) for weights, _ in group]
+        parts = {name: 1 / (np.float32(k) + own) for name, own in own_ranks.items()}
+        columns += [quality(parts, weights, wanted, relevant) for weights, _ in group]
     return np.stack(columns, axis=1)
 
 
@@ -218,11 +222,16 @@ def ranks_of(scorer: Scorer, split: Split, readers: NDArray[np.intp]) -> NDArray
     return ranks
 
 
-def quality(parts: Mapping[str, NDArray[np.float32]], weights: Weights, targets: NDArray[np.bool_]) -> Values:
+def quality(
+    parts: Mapping[str, NDArray[np.float32]],
+    weights: Weights,
+    targets: NDArray[np.bool_],
+    relevant: NDArray[np.intp],
+) -> Values:
     """Of each reader, by the same sums as `nearfeed_core.fusion`, over all readers at once."""
     scores = sum(np.float32(weights[name]) * own for name, own in parts.items() if weights[name])
     ranked = metrics.top_k(np.asarray(scores, np.float32), K)
-    hits, relevant = metrics.hits_of(ranked, targets), targets.sum(axis=1)
+    hits = metrics.hits_of(ranked, targets)
     return np.asarray((metrics.recall(hits, relevant, K) + metrics.ndcg(hits, relevant, K)) / 2)
 
 

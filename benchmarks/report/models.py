@@ -23,7 +23,7 @@ _BLENDING = """\
 {rows}
 
 {readers} readers, 95 % bootstrap intervals over readers, gains paired. The blend is
-`{blend}`.
+`{blend}`{others}.
 """
 _ABLATION = """\
 | | recall@20 | NDCG@20 |
@@ -70,7 +70,13 @@ def _blended(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    return _BLENDING.format(rows="\n".join(lines), **rows[0])
+    return _BLENDING.format(rows="\n".join(lines), others=_other_blends(rows), **rows[0])
+
+
+def _other_blends(rows: list[Row]) -> str:
+    """Those beside the first, each on a line of its own."""
+    others = [row for row in rows if row["blend"] != rows[0]["blend"]]
+    return "".join(f",\nthe {row['model']} `{row['blend']}`" for row in others)
 
 
 def _gain_of_blend(row: Row, metric: str) -> str:

@@ -33,7 +33,7 @@ from nearfeed_recommender.bootstrap import bootstrap
 from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import UNMAPPED, events_of, read_topic_map, version_of
-from nearfeed_recommender.user_vectors import stored_vector
+from nearfeed_recommender.readers.user_vectors import stored_vector
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.sql import committed, reading
 

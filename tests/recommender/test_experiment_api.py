@@ -9,7 +9,7 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import audit, outcomes, reader_units, served_requests
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.watching import watch
-from nearfeed_recommender.request_ids import read_request_id
+from nearfeed_recommender.ledger.request_ids import read_request_id
 from nearfeed_runtime.sql import reading
 
 URL = "/v1/admin/experiments"

@@ -12,7 +12,7 @@ from nearfeed_contracts.event_log import LogUnavailableError
 from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.tables import served_items, served_requests
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
-from nearfeed_recommender import served as ledger
+from nearfeed_recommender.ledger import served as ledger
 from nearfeed_runtime.sql import reading, writing
 
 

@@ -13,10 +13,10 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, outcomes, served_requests
 from nearfeed_contracts.topics import record_of
 from nearfeed_contracts.vector_store import StoreUnavailableError
-from nearfeed_recommender import ledger_views
-from nearfeed_recommender import served as ledger
-from nearfeed_recommender.request_ids import new_nonce, read_request_id, sign_request_id
-from nearfeed_recommender.serving_notes import Answer, failure_noted, note_served
+from nearfeed_recommender.ledger import served as ledger
+from nearfeed_recommender.ledger import views as ledger_views
+from nearfeed_recommender.ledger.notes import Answer, failure_noted, note_served
+from nearfeed_recommender.ledger.request_ids import new_nonce, read_request_id, sign_request_id
 from nearfeed_runtime.sql import reading, writing
 
 

@@ -13,9 +13,10 @@ from nearfeed_contracts.events import Event, Impression, Interaction, Served, Se
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS
-from nearfeed_recommender import consuming, served
-from nearfeed_recommender.outcomes import Joining
-from nearfeed_recommender.request_ids import new_nonce, sign_request_id
+from nearfeed_recommender.ledger import served
+from nearfeed_recommender.ledger.outcomes import Joining
+from nearfeed_recommender.ledger.request_ids import new_nonce, sign_request_id
+from nearfeed_recommender.readers import consuming
 from nearfeed_runtime.sql import committed, reading
 
 ROUNDS = 15

@@ -211,7 +211,7 @@ def test_a_broken_run_keeps_no_other_model_away(home: Any) -> None:
 
 
 def test_popular_posts_of_a_small_community_are_known(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfeed_recommender import popularity
+    from nearfeed_recommender.providers import popularity
 
     monkeypatch.setattr(popularity, "_KEPT", 1)
     home.put_post("tiny", "hamlet")
@@ -238,7 +238,7 @@ def test_a_muted_topic_does_not_empty_the_latest(home: Any) -> None:
 
 
 def test_a_section_fails_alone(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfeed_recommender import pages
+    from nearfeed_recommender.answers import pages
 
     rank_by = pages.rank_by
 

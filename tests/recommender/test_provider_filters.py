@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfeed_recommender.config.schema import DEFAULT_FILTERS, LanguageFilter, NamedFilter
-from nearfeed_recommender.memberships import Controls
 from nearfeed_recommender.posts import Audience, audience_of
 from nearfeed_recommender.providers.candidates import Candidate, Facts
 from nearfeed_recommender.providers.filters import keep
+from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_runtime.sql import reading
 
 ALWAYS = ("blocked", "hidden_topic")

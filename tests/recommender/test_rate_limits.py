@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearfeed_recommender import rate_limits
-from nearfeed_recommender.keys.changing import create_key
-from nearfeed_recommender.keys.rows import WantedKey
-from nearfeed_recommender.rate_limits import open_limiter, seconds_to_wait
+from nearfeed_recommender.access import rate_limits
+from nearfeed_recommender.access.keys.changing import create_key
+from nearfeed_recommender.access.keys.rows import WantedKey
+from nearfeed_recommender.access.rate_limits import open_limiter, seconds_to_wait
 
 
 @given(

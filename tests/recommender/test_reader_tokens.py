@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearfeed_recommender.reader_tokens import TokenError, Tokens, reader_of
-from nearfeed_recommender.settings import RecommenderSettings
-from nearfeed_recommender.token_keys import (
+from nearfeed_recommender.access.reader_tokens import TokenError, Tokens, reader_of
+from nearfeed_recommender.access.token_keys import (
     KeySet,
     TokenKeysUnavailableError,
     open_token_keys,
     public_key,
     secret_key,
 )
+from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import SettingsError
 
 SECRET = "a secret of tests, of 32 bytes or more"

@@ -20,7 +20,7 @@ from nearfeed_contracts.tables import erased_users, interactions, reader_resets,
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
-from nearfeed_recommender.user_vectors import stored_vector
+from nearfeed_recommender.readers.user_vectors import stored_vector
 from nearfeed_runtime.sql import reading
 
 BASE = 1_700_000_000_000_000

@@ -17,6 +17,7 @@ OPEN = {
     "/docs/oauth2-redirect",
     "/redoc",
     "/openapi.json",
+    "/v1/scopes",  # it tells callers who are known what their key is good for
 }
 # The page and its files: what they show is asked for with the reader's key.
 OPEN_PREFIXES = ("/page/",)

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nearfeed_recommender.tallies import Tally, abandoned
+from nearfeed_recommender.ledger.tallies import Tally, abandoned
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nearfeed_recommender.tallies import Tally
+from nearfeed_recommender.ledger.tallies import Tally
 tally = Tally(Path(sys.argv[1]), 1)
 for _ in range(4):
     tally.noted()

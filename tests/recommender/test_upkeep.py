@@ -9,7 +9,7 @@ from sqlalchemy import select
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import reader_builds
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender import upkeep
+from nearfeed_recommender.readers import upkeep
 from nearfeed_runtime.sql import reading
 
 

@@ -20,7 +20,7 @@ from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import interactions, positions
 from nearfeed_contracts.topics import INTERACTIONS, record_of
-from nearfeed_recommender.consuming import GROUP
+from nearfeed_recommender.readers.consuming import GROUP
 
 PATIENCE_SECONDS = 60
 PROCESSES = {

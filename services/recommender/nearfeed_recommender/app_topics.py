@@ -24,10 +24,10 @@ from nearfeed_contracts.events import (
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.catalogue import put_communities
-from nearfeed_recommender.erasures import erased_since
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import TopicMap, events_of, read_topic_map
-from nearfeed_recommender.memberships import leave_community, put_memberships, set_control
+from nearfeed_recommender.readers.erasures import erased_since
+from nearfeed_recommender.readers.memberships import leave_community, put_memberships, set_control
 from nearfeed_runtime.consume import Consumer, Handlers
 
 GROUP = "app-topics"

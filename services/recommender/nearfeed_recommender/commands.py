@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 import typer
 
-from nearfeed_recommender import erasure_commands as erasing
-from nearfeed_recommender.audit_commands import add_audit
+from nearfeed_recommender.access.audit_commands import add_audit
+from nearfeed_recommender.access.keys import commands as keeping_keys
 from nearfeed_recommender.bootstrap import (
     bootstrap,
     bootstrap_consumer,
@@ -20,9 +20,10 @@ from nearfeed_recommender.bootstrap import (
 )
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
-from nearfeed_recommender.keys import commands as keeping_keys
+from nearfeed_recommender.readers import erasure_commands as erasing
 from nearfeed_recommender.serving import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
 from nearfeed_runtime.process import run_until_signal, running
@@ -74,3 +75,4 @@ app.add_typer(keeping_keys.make_app(_run), name="keys")
 app.add_typer(configuring.make_app(_run), name="config")
 app.add_typer(erasing.make_app(_run), name="erasure")
 app.add_typer(experimenting.make_app(_run), name="experiments")
+app.add_typer(mapping_spaces.make_app(_run))

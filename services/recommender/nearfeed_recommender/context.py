@@ -6,12 +6,12 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_recommender.callers import Access
+from nearfeed_recommender.access.callers import Access
 from nearfeed_recommender.config.changing import ConfigStore
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import GraphSources
+from nearfeed_recommender.ledger.outcomes import Joining
 from nearfeed_recommender.outbox import Relay
-from nearfeed_recommender.outcomes import Joining
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.settings import RecommenderSettings
 

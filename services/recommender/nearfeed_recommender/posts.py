@@ -13,10 +13,10 @@ from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.tables import interactions, items
 from nearfeed_contracts.vector_store import Filter
 from nearfeed_core.readings import Reading
-from nearfeed_recommender.memberships import Controls, communities_of, controls_of
 from nearfeed_recommender.providers.candidates import Facts
-from nearfeed_recommender.reader_rows import standing_reading
-from nearfeed_recommender.resets import reset_of
+from nearfeed_recommender.readers.memberships import Controls, communities_of, controls_of
+from nearfeed_recommender.readers.resets import reset_of
+from nearfeed_recommender.readers.rows import standing_reading
 from nearfeed_runtime.sql import chunks
 
 _MOST_LOOKS = 10

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_indexer import commands as indexing
-from nearfeed_recommender import erasure_commands as erasing
-from nearfeed_recommender.audit_commands import add_audit
+from nearfeed_recommender.access.audit_commands import add_audit
+from nearfeed_recommender.access.keys import commands as keeping_keys
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
-from nearfeed_recommender.keys import commands as keeping_keys
+from nearfeed_recommender.readers import erasure_commands as erasing
+from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.demo.commands import demo
@@ -53,6 +54,7 @@ def make_app() -> typer.Typer:
 
         _mount(app, embedding.make_app(_run))
     _mount(app, indexing.make_app(_run))
+    _mount(app, mapping_spaces.make_app(_run))
     app.add_typer(configuring.make_app(_run), name="config", rich_help_panel=MODELS)
     app.add_typer(experimenting.make_app(_run), name="experiments", rich_help_panel=MODELS)
     app.add_typer(keeping_keys.make_app(_run), name="keys", rich_help_panel=ACCESS)

@@ -19,7 +19,8 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer import bootstrap as indexing
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_recommender import bootstrap as recommending
-from nearfeed_recommender.reader_runs import prune_runs
+from nearfeed_recommender.readers.runs import prune_runs
+from nearfeed_recommender.secret import load_secret
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Operation, Step
@@ -181,7 +182,7 @@ def _add_import(services: Services) -> None:
         services.engine,
         services.back_ends["log"],
         folder,
-        recommending.load_secret(services.settings),
+        load_secret(services.settings),
         load_settings(StandaloneSettings, data_dir=services.settings.data_dir).import_batch,
     )
     services.operations["import"] = partial(import_file, importer, services.flow)

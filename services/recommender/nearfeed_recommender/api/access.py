@@ -7,11 +7,11 @@ from typing import Annotated, cast
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from nearfeed_recommender.access.callers import Caller, UnknownCallerError, identify
+from nearfeed_recommender.access.rate_limits import seconds_to_wait
+from nearfeed_recommender.access.reader_tokens import TokenError
 from nearfeed_recommender.api.own_reader import refuse_other_readers
-from nearfeed_recommender.callers import Caller, UnknownCallerError, identify
 from nearfeed_recommender.context import ApiContext
-from nearfeed_recommender.rate_limits import seconds_to_wait
-from nearfeed_recommender.reader_tokens import TokenError
 from nearfeed_recommender.settings import Scope
 
 _bearer = HTTPBearer(auto_error=False, description="an API key, or a reader's own token (JWT)")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.api.access import Calling, Context, require
 from nearfeed_recommender.experiments.units import merge_ids
-from nearfeed_recommender.outcomes import Joining, settle_reader
+from nearfeed_recommender.ledger.outcomes import Joining, settle_reader
 from nearfeed_runtime.sql import committed
 
 router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(require("events"))])

@@ -5,8 +5,10 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from nearfeed_recommender.api import (
+    admin_reader_routes,
     anonymous_routes,
     audit_routes,
+    browse_routes,
     config_entry_routes,
     config_routes,
     event_routes,
@@ -19,6 +21,8 @@ from nearfeed_recommender.api import (
     page_routes,
     reader_data_routes,
     reader_routes,
+    space_routes,
+    system_routes,
 )
 from nearfeed_recommender.api.middleware import Bounded, Observed
 from nearfeed_recommender.api.openapi import tell_scopes
@@ -26,6 +30,8 @@ from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
+from nearfeed_recommender.page import routes as static_routes
+from nearfeed_recommender.recent import RecentCalls
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _PROBLEMS: dict[int | str, dict[str, object]] = {
@@ -42,6 +48,7 @@ def create_app(context: ApiContext) -> FastAPI:
         description="Personal feeds for community apps: one filtered similarity search per reader.",
     )
     app.state.context = context
+    app.state.recent = RecentCalls()
     data = (
         feed_routes,
         page_routes,
@@ -49,10 +56,10 @@ def create_app(context: ApiContext) -> FastAPI:
         event_routes,
         reader_routes,
         anonymous_routes,
+        browse_routes,
         graphql_routes,
     )
-    for routes in (
-        *data,
+    operators = (
         config_routes,
         config_entry_routes,
         experiment_routes,
@@ -60,13 +67,18 @@ def create_app(context: ApiContext) -> FastAPI:
         key_routes,
         ledger_routes,
         reader_data_routes,
-    ):
+        admin_reader_routes,
+        space_routes,
+        system_routes,
+    )
+    for routes in (*data, *operators):
         app.include_router(
             routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
         )
     app.include_router(health_routes.router)
+    app.include_router(static_routes.make_router())
     install_problem_handlers(app)
     tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
-    app.add_middleware(Observed)
+    app.add_middleware(Observed, recent=app.state.recent)
     return app

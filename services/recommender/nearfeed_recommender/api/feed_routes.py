@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
+from nearfeed_recommender.answers.feed import FeedPage, first_page, next_page
+from nearfeed_recommender.answers.showing import ShownPost
 from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.feed import FeedPage, first_page, next_page
-from nearfeed_recommender.showing import ShownPost
 
 router = APIRouter(prefix="/v1", tags=["feed"], dependencies=[Depends(require("feed"))])
 

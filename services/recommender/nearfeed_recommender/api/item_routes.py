@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
+from nearfeed_recommender.answers.similar import similar_posts
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.clock import require_not_ahead
 from nearfeed_recommender.api.feed_routes import PostOut
@@ -21,7 +22,6 @@ from nearfeed_recommender.catalogue import (
 )
 from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.providers.request import active_space_of
-from nearfeed_recommender.similar import similar_posts
 from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1", tags=["posts"])

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearfeed_contracts.fields import Id, from_micros, now_micros
+from nearfeed_recommender.access.keys.changing import NewKey, create_key, revoke_keys, rotate_key
+from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
 from nearfeed_recommender.api.access import Actor, Context, require
-from nearfeed_recommender.keys.changing import NewKey, create_key, revoke_keys, rotate_key
-from nearfeed_recommender.keys.rows import Key, WantedKey, keys_where
 from nearfeed_recommender.settings import Scope
 from nearfeed_runtime.sql import reading
 

@@ -12,7 +12,7 @@ from nearfeed_contracts.events import Attribution, ServedState
 from nearfeed_contracts.fields import Id, from_micros, now_micros
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.ledger_views import Answered, answer_of, summary_of
+from nearfeed_recommender.ledger.views import Answered, answer_of, summary_of
 from nearfeed_runtime.sql import reading
 
 router = APIRouter(prefix="/v1/admin/ledger", tags=["ledger"], dependencies=[Depends(require("admin"))])

@@ -9,6 +9,8 @@ from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nearfeed_recommender.recent import RecentCalls
+
 LATENCY = Histogram(
     "nearfeed_http_seconds",
     "Time from request to the end of the answer.",
@@ -45,11 +47,13 @@ class Bounded:
 class Observed:
     """Measures a request by its route, and gives its logs and its answer one `x-request-id`.
 
-    All answers get the security headers, unless the route has chosen others.
+    All answers get the security headers, unless the route has chosen others. `recent` is told of the calls of
+    apps, which are those below `/v1` but for the operators'.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, recent: RecentCalls) -> None:
         self._app = app
+        self._recent = recent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,6 +80,8 @@ class Observed:
                 route = getattr(scope.get("route"), "path", "none")
                 seconds = time.perf_counter() - started
                 LATENCY.labels(_method(scope), route, str(status)).observe(seconds)
+                if route.startswith("/v1/") and not route.startswith("/v1/admin"):
+                    self._recent.note(_method(scope), route, status, seconds)
 
 
 def _method(scope: Scope) -> str:

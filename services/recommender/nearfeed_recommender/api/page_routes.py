@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import Id
+from nearfeed_recommender.answers.pages import SectionAnswer, answer_page
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import Explain, FeedItemOut, item_out
-from nearfeed_recommender.pages import SectionAnswer, answer_page
 
 router = APIRouter(prefix="/v1", tags=["feed"], dependencies=[Depends(require("feed"))])
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.erasure_check import check_erasure
-from nearfeed_recommender.export import export_of
+from nearfeed_recommender.readers.erasure_check import check_erasure
+from nearfeed_recommender.readers.export import export_of
 
 router = APIRouter(prefix="/v1", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]

@@ -11,20 +11,20 @@ from sqlalchemy import Connection
 from nearfeed_contracts.events import Control
 from nearfeed_contracts.fields import Id, Tag, from_micros, now_micros
 from nearfeed_recommender.api.access import Actor, Context, require
-from nearfeed_recommender.erasure import OwnPosts, erase_user
-from nearfeed_recommender.erasures import hash_user
-from nearfeed_recommender.memberships import (
+from nearfeed_recommender.posts import posts_by_id
+from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.readers.erasing import OwnPosts, erase_user
+from nearfeed_recommender.readers.erasures import hash_user
+from nearfeed_recommender.readers.memberships import (
     leave_community,
     memberships_of,
     put_memberships,
     set_control,
     set_controls,
 )
-from nearfeed_recommender.posts import posts_by_id
-from nearfeed_recommender.profiles import load_profile
-from nearfeed_recommender.providers.request import active_space_of
-from nearfeed_recommender.resetting import reset_reader
-from nearfeed_recommender.user_vectors import live_spaces
+from nearfeed_recommender.readers.profiles import load_profile
+from nearfeed_recommender.readers.resetting import reset_reader
+from nearfeed_recommender.readers.user_vectors import live_spaces
 from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.sql import committed, reading
 

@@ -31,7 +31,7 @@ from nearfeed_recommender.experiments.schema import (
     first_shares,
 )
 from nearfeed_recommender.experiments.sums import Window, arm_sums, daily, mixed_readers, percentiles
-from nearfeed_recommender.outcomes import RETENTION_MICROS
+from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS
 
 Sums = Mapping[str, Mapping[str, Any]]
 

@@ -12,9 +12,9 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_core.readings import DAY_MICROS
-from nearfeed_recommender.attribution import IMPRESSION
 from nearfeed_recommender.experiments.measures import COLUMNS, EARLIER, pairs
 from nearfeed_recommender.experiments.schema import Place
+from nearfeed_recommender.ledger.attribution import IMPRESSION
 
 KINDS = {
     "impressions": (IMPRESSION,),

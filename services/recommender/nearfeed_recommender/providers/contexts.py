@@ -6,9 +6,9 @@ from functools import partial
 from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import item_contexts
-from nearfeed_recommender.profiles import Vector
 from nearfeed_recommender.providers.kept import Kept
-from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_recommender.readers.profiles import Vector
+from nearfeed_recommender.readers.user_vectors import Pooling
 from nearfeed_runtime.sql import chunks, reading
 
 _SECONDS = 300.0

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Histogram
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_recommender.answers.reasons import kind_of
 from nearfeed_recommender.config.schema import Config, Diversity, NearDuplicates, Provider
 from nearfeed_recommender.providers.blending import blend
 from nearfeed_recommender.providers.candidates import Candidate, Facts
@@ -20,7 +21,6 @@ from nearfeed_recommender.providers.ranking import Ordered, order
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.providers.slate import NEW, apply_rules
-from nearfeed_recommender.reasons import kind_of
 from nearfeed_recommender.telling import told
 
 logger = structlog.get_logger(__name__)

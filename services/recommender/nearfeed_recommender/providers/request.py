@@ -12,7 +12,7 @@ from nearfeed_core.pooling import NEWEST_READINGS
 from nearfeed_core.readings import WeightRule, weights_of
 from nearfeed_recommender.posts import Audience
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.user_vectors import stored_vector
+from nearfeed_recommender.readers.user_vectors import stored_vector
 
 
 @dataclass(frozen=True)

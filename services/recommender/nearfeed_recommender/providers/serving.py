@@ -8,14 +8,14 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.experiments.live import LiveExperiments
-from nearfeed_recommender.ledger import Ledger
+from nearfeed_recommender.ledger.writing import Ledger
 from nearfeed_recommender.models.registry import Registry
-from nearfeed_recommender.newcomers import Newcomers
-from nearfeed_recommender.popularity import Popularity
 from nearfeed_recommender.providers.candidates import Facts
 from nearfeed_recommender.providers.contexts import KeptBySpace
 from nearfeed_recommender.providers.kept import Kept
-from nearfeed_recommender.user_vectors import Pooling
+from nearfeed_recommender.providers.newcomers import Newcomers
+from nearfeed_recommender.providers.popularity import Popularity
+from nearfeed_recommender.readers.user_vectors import Pooling
 
 
 @dataclass(frozen=True)

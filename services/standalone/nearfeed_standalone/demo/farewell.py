@@ -44,7 +44,7 @@ def tell_what_to_try(engine: Engine, command: str, console: Console, url: str) -
             [f"{url}/v1/items/{example.known_id}/similar?limit=5"],
         ),
     ]
-    lines = [f"Open {url}/docs for the API, and try:", ""]
+    lines = [f"Open {url}/ to look at it, {url}/docs for the API, and try:", ""]
     for text, arguments in tries:
         lines += [f"# {text}", shlex.join(["curl", *arguments]), ""]
     lines += [f"While this runs, `{command} spaces list` and the like ask it. Ctrl-C ends it."]

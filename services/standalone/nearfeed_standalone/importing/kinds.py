@@ -18,8 +18,8 @@ from nearfeed_recommender.catalogue import (
     put_communities,
     put_items,
 )
-from nearfeed_recommender.erasures import erased_since
-from nearfeed_recommender.memberships import put_memberships
+from nearfeed_recommender.readers.erasures import erased_since
+from nearfeed_recommender.readers.memberships import put_memberships
 from nearfeed_standalone.importing.bulk import BULK_KINDS
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 

@@ -7,7 +7,7 @@ from nearfeed_recommender.posts import Audience
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_recommender.providers.sources.allowed import SPARE, allowed
-from nearfeed_recommender.resets import began_anew_at
+from nearfeed_recommender.readers.resets import began_anew_at
 from nearfeed_runtime.sql import reading
 
 

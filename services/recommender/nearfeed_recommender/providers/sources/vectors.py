@@ -9,10 +9,10 @@ from nearfeed_contracts.vector_store import Filter, Hit
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
 from nearfeed_recommender.posts import Audience, has_posts_since
-from nearfeed_recommender.profiles import load_profile
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
-from nearfeed_recommender.user_vectors import live_spaces, stored_vector
+from nearfeed_recommender.readers.profiles import load_profile
+from nearfeed_recommender.readers.user_vectors import live_spaces, stored_vector
 from nearfeed_runtime.sql import reading
 
 

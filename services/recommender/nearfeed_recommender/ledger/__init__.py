@@ -1,0 +1,1 @@
+"""What was served, and what came of it."""

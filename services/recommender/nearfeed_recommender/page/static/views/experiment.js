@@ -1,0 +1,132 @@
+// One experiment: its arms and what came of them, over time, with intervals that hold at any look.
+
+import { get, path } from "../api.js";
+import { lineChart } from "../chart.js";
+import { el, written } from "../dom.js";
+import { table } from "../table.js";
+import { milliseconds, number, percent, t } from "../text.js";
+import { experimentActions } from "./experiment_actions.js";
+
+const RATES = ["ctr", "degraded", "failed"];
+
+/** A panel with `show(experiment)`; `changed` is called after each change of it. */
+export function experimentPanel(changed) {
+  const node = el("div", { class: "experiments experiment" });
+  let name = null;
+  let parts = null;
+
+  async function show(experiment) {
+    if (!experiment) {
+      node.replaceChildren();
+      name = null;
+      return;
+    }
+    const [results, course] = await Promise.all([
+      get(path("admin", "experiments", experiment.name, "results")),
+      get(path("admin", "experiments", experiment.name, "course")),
+    ]);
+    if (experiment.name !== name) begin(experiment);
+    fill(experiment, results, course);
+  }
+
+  function begin(experiment) {
+    name = experiment.name;
+    const metric = experiment.design.metric ?? "ctr";
+    parts = {
+      head: el("section", { class: "panel" }),
+      arms: el("section", { class: "panel arms" }),
+      metric: lineChart(t("experiments.course", { metric: metricName(metric) }), (value) => told(metric, value)),
+      lift: lineChart(t("experiments.lift", { metric: metricName(metric) }), (value) => percent(value, 1), { marked: 0 }),
+    };
+    const charts = el("div", { class: "two" }, parts.metric.node, parts.lift.node);
+    node.replaceChildren(parts.head, parts.arms, charts);
+  }
+
+  function fill(experiment, results, course) {
+    parts.head.replaceChildren(
+      el("h2", {}, written(experiment.name), " ", el("span", { class: "badge" }, t(`experiments.state.${experiment.state}`))),
+      experiment.design.description && el("p", { dir: "auto" }, experiment.design.description),
+      el("p", { class: "verdict" }, written(results.verdict)),
+      ...alarms(experiment, results).map((text) => el("p", { class: "note warning", role: "alert" }, text)),
+      experiment.stop_reason && el("p", {}, t("experiments.stopped", { reason: experiment.stop_reason })),
+      experimentActions(experiment, changed),
+    );
+    parts.arms.replaceChildren(el("h2", {}, t("experiments.arms")), armTable(experiment, results));
+    parts.metric.update(seriesOf(course, (point) => bounded(point.mean, point.interval)));
+    parts.lift.update(seriesOf(course, (point) => point.lift && bounded(point.lift.estimate, point.lift)));
+  }
+
+  return { node, show };
+}
+
+function bounded(y, interval) {
+  return interval ? { y, low: interval.low, high: interval.high } : { y };
+}
+
+/** A line by arm, of the points where `valueOf` has something to tell. */
+function seriesOf(course, valueOf) {
+  const arms = [...new Set(course.points.map((point) => point.arm))];
+  const pointsOf = (arm) =>
+    course.points
+      .filter((point) => point.arm === arm)
+      .map((point) => ({ at: Date.parse(point.at), ...(valueOf(point) ?? { y: null }) }))
+      .filter((point) => point.y !== null);
+  return arms.map((arm) => ({ name: arm, points: pointsOf(arm) }));
+}
+
+function alarms(experiment, results) {
+  const told = [];
+  if (results.mismatch?.alarm) told.push(t("experiments.mismatch", { p: number(results.mismatch.p_value, 5) }));
+  for (const one of results.guardrails.filter((guardrail) => guardrail.broken)) {
+    told.push(t("experiments.broken", { arm: one.arm, metric: metricName(one.metric) }));
+  }
+  for (const arm of experiment.arms.filter((one) => one.stopped)) {
+    told.push(t("experiments.armstopped", { arm: arm.name, reason: arm.stopped }));
+  }
+  return told;
+}
+
+function armTable(experiment, results) {
+  const design = new Map(experiment.arms.map((arm) => [arm.name, arm]));
+  const known = new Map(results.arms.map((arm) => [arm.arm, arm]));
+  const names = [...new Set([...design.keys(), ...known.keys()])];
+  const count = (title, key) => ({ title, number: true, cell: (name) => (known.has(name) ? number(known.get(name)[key]) : t("none")) });
+  const measured = (name) => known.get(name)?.metrics[results.metric];
+  return table(
+    [
+      { title: t("experiments.arm"), cell: (name) => armName(name, results.control) },
+      { title: t("experiments.provider"), cell: (name) => (design.get(name)?.provider ? written(design.get(name).provider) : t("experiments.configured")) },
+      { title: t("experiments.share"), number: true, cell: (name) => (design.get(name)?.share == null ? t("none") : percent(design.get(name).share, 1)) },
+      count(t("system.readers.count"), "readers"),
+      count(t("experiments.impressions"), "impressions"),
+      count(t("experiments.clicks"), "clicks"),
+      count(t("experiments.reads"), "reads"),
+      count(t("experiments.likes"), "likes"),
+      { title: metricName(results.metric), number: true, cell: (name) => (measured(name)?.mean == null ? t("none") : told(results.metric, measured(name).mean)) },
+      { title: t("experiments.difference"), number: true, cell: (name) => liftText(measured(name)) },
+      { title: "p95", number: true, cell: (name) => milliseconds(known.get(name)?.took_p95_ms ?? null) },
+      count(t("experiments.failed"), "failed"),
+    ],
+    names,
+  );
+}
+
+function armName(name, control) {
+  return [written(name), name === control && el("small", {}, ` ${t("experiments.control")}`)].filter(Boolean);
+}
+
+function liftText(measured) {
+  const lift = measured?.lift;
+  if (!lift) return t("none");
+  const sign = lift.estimate > 0 ? "+" : "";
+  return `${sign}${percent(lift.estimate, 1)} [${percent(lift.low, 1)}, ${percent(lift.high, 1)}]`;
+}
+
+export function metricName(metric) {
+  return t(`metric.${metric}`);
+}
+
+function told(metric, value) {
+  if (RATES.includes(metric)) return percent(value, 1);
+  return metric === "took_ms" ? milliseconds(value) : number(value, 3);
+}

@@ -1,0 +1,81 @@
+"""The consumer: events become rows, rows become user vectors."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+
+from sqlalchemy import Connection, delete
+
+from nearfeed_contracts.events import Event, Interaction, ReaderReset, UserErased
+from nearfeed_contracts.fields import to_micros
+from nearfeed_contracts.tables import erased_users, user_vectors
+from nearfeed_recommender.ledger.locks import claim_readers
+from nearfeed_recommender.ledger.outcomes import Joining, forget_outcomes
+from nearfeed_recommender.ledger.served import forget_served
+from nearfeed_recommender.readers.erasures import erased_since, erasures, hash_user
+from nearfeed_recommender.readers.resets import forget_reset, put_reset, void_since
+from nearfeed_recommender.readers.rows import merge_events, trim_rows
+from nearfeed_recommender.readers.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
+from nearfeed_runtime.consume import Handlers
+from nearfeed_runtime.sql import upsert
+
+GROUP = "recommender"
+READERS_AT_ONCE = 50
+
+
+def handlers(pooling: Pooling, joining: Joining) -> Handlers:
+    """The flow from an event to what it changes."""
+    return {
+        Interaction: [partial(merge_rows, joining.secret), partial(refresh_readers, pooling)],
+        ReaderReset: [partial(reset_readers, joining.secret), partial(refresh_readers, pooling)],
+        UserErased: [partial(erase_readers, joining), partial(refresh_readers, pooling)],
+    }
+
+
+def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+    """Merges interactions into rows, without those that an erasure or a reset made void."""
+    actions = [event for event in events if isinstance(event, Interaction)]
+    voided = void_since(
+        transaction, secret, [(event.user_id, to_micros(event.occurred_at)) for event in actions]
+    )
+    merge_events(transaction, [event for event, void in zip(actions, voided, strict=True) if not void])
+
+
+def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
+    """Recomputes the touched readers in every live space; of many, the rest is marked stale."""
+    about = (event for event in events if isinstance(event, Interaction | ReaderReset | UserErased))
+    touched = iter({event.user_id: None for event in about})
+    now, later = list(islice(touched, READERS_AT_ONCE)), list(touched)
+    for space, blocks in live_spaces(transaction).items():
+        refresh_vectors(transaction, pooling, space, blocks, now)
+        mark_stale(transaction, space, later)
+
+
+def reset_readers(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
+    """Removes what readers did until they began anew; later events of before stay void."""
+    wishes = [event for event in events if isinstance(event, ReaderReset)]
+    voided = erased_since(transaction, secret, [(wish.user_id, to_micros(wish.reset_at)) for wish in wishes])
+    for wish, void in zip(wishes, voided, strict=True):
+        if not void:
+            put_reset(transaction, wish.user_id, to_micros(wish.reset_at))
+            trim_rows(transaction, wish.user_id, to_micros(wish.reset_at))
+
+
+def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
+    """Removes all that is known of readers up to their erasures, and keeps a keyed hash of each, so that a
+    replay stays void."""
+    for event in events:
+        if isinstance(event, UserErased):
+            _erase(joining, transaction, event.user_id, to_micros(event.erased_at))
+
+
+def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int) -> None:
+    claim_readers(transaction, [user_id])
+    latest = max(moment, erasures(transaction, joining.secret, {user_id}).get(user_id, moment))
+    row = {"user_hash": hash_user(joining.secret, user_id), "erased_at": latest}
+    upsert(transaction, erased_users, [row])
+    trim_rows(transaction, user_id, moment)
+    transaction.execute(delete(user_vectors).where(user_vectors.c.user_id == user_id))
+    forget_reset(transaction, user_id, moment)
+    forget_served(transaction, user_id)
+    forget_outcomes(joining, transaction, user_id, moment)

@@ -1,0 +1,1 @@
+"""A map of a space: where its posts lie on a plane, and where a reader stands among them."""
