@@ -14,8 +14,6 @@ OPEN = {
     "/readyz",
     "/metrics",
     "/docs",
-    "/docs/oauth2-redirect",
-    "/redoc",
     "/openapi.json",
     "/v1/scopes",  # it tells callers who are known what their key is good for
 }

@@ -30,6 +30,7 @@ from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
+from nearfeed_recommender.page import api_docs
 from nearfeed_recommender.page import routes as static_routes
 from nearfeed_recommender.recent import RecentCalls
 
@@ -46,6 +47,8 @@ def create_app(context: ApiContext) -> FastAPI:
         title="Nearfeed",
         version=version("nearfeed"),
         description="Personal feeds for community apps: one filtered similarity search per reader.",
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.context = context
     app.state.recent = RecentCalls()
@@ -77,6 +80,7 @@ def create_app(context: ApiContext) -> FastAPI:
         )
     app.include_router(health_routes.router)
     app.include_router(static_routes.make_router())
+    app.include_router(api_docs.make_router(app.title, str(app.openapi_url)))
     install_problem_handlers(app)
     tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)

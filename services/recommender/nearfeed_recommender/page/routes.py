@@ -5,28 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from nearfeed_recommender.page.files import INDEX, PageFile, page_files
-
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    ]
-)
-_HEADERS = {
-    # A browser asks each time, and is told that nothing has changed: an upgrade never mixes modules.
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+from nearfeed_recommender.page.headers import HEADERS
 
 
 def make_router() -> APIRouter:
@@ -48,7 +27,7 @@ def make_router() -> APIRouter:
 
 
 def _sent(request: Request, file: PageFile) -> Response:
-    headers = {**_HEADERS, "ETag": file.etag}
+    headers = {**HEADERS, "ETag": file.etag}
     known = request.headers.get("if-none-match", "")
     if file.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
