@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import delete, select
 
 from nearfeed_contracts.tables import feed_pages, positions, served_requests, user_vectors
+from nearfeed_recommender.readers import looking
 from nearfeed_recommender.space_maps.files import NoMapError, read_map
 from nearfeed_recommender.space_maps.making import NoSuchSpaceError, TooFewPostsError, map_space
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import reading, upsert, writing
 
 READERS = {"ann": ("p0", "p2"), "anna": ("p0", "p2", "p4"), "bob": ("p1",)}
 
@@ -64,7 +65,7 @@ def test_what_is_around_a_reader(read: Any, random_vector: Callable[[int], np.nd
     assert [post["score"] for post in found["posts"]] == pytest.approx([scores[i] for i in best], abs=1e-3)
     assert {post["id"] for post in found["posts"] if post["met"]} == {"p0", "p2"} & set(best)
     assert [reader["user_id"] for reader in found["readers"]] == ["anna", "bob"]
-    assert found["compared"] == 2
+    assert (found["compared"], found["comparable"]) == (2, 2)
     other = np.mean([random_vector(number) for number in (0, 2, 4)], axis=0)
     cosine = float(vector @ other / np.linalg.norm(vector) / np.linalg.norm(other))
     assert found["readers"][0]["cosine"] == pytest.approx(cosine, abs=1e-3)
@@ -74,13 +75,35 @@ def test_what_is_around_a_reader(read: Any, random_vector: Callable[[int], np.nd
 
 def test_around_a_stranger_is_nothing(read: Any, world: Any) -> None:
     found = get(read, "/v1/admin/readers/around", user_id="nobody")
-    assert found == {"space": "s1", "posts": [], "readers": [], "compared": 0, "topics": []}
+    empty: dict[str, Any] = {"posts": [], "readers": [], "compared": 0, "comparable": 0, "topics": []}
+    assert found == {"space": "s1", **empty}
+
+
+def test_of_many_readers_some_are_drawn_by_chance(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "MOST_COMPARED", 3)
+    monkeypatch.setattr(looking, "_AT_ONCE", 2)
+    with writing(read.engine) as transaction:
+        vector = transaction.scalar(select(user_vectors.c.vector).where(user_vectors.c.user_id == "bob"))
+        rows = [
+            {"space": "s1", "user_id": f"r{number:02}", "vector": vector, "readings": 1, "stale": False}
+            for number in range(40)
+        ]
+        upsert(transaction, user_vectors, rows)
+    met = set()
+    for reader in READERS:
+        found = get(read, "/v1/admin/readers/around", user_id=reader, limit=5)
+        assert (found["compared"], found["comparable"]) == (3, 42)
+        assert found == get(read, "/v1/admin/readers/around", user_id=reader, limit=5)
+        met |= {near["user_id"] for near in found["readers"]}
+    assert not met <= {"ann", "anna", "bob", "r00", "r01", "r02", "r03"}
 
 
 def test_a_map_and_a_reader_on_it(read: Any) -> None:
     assert "nearfeed map s1" in get(read, "/v1/admin/spaces/map", 404, space="s1")["detail"]
+    assert get(read, "/v1/admin/spaces/maps") == {"spaces": []}
     made = read.client.post("/v1/admin/spaces/map", params={"space": "s1"})
     assert made.status_code == 201
+    assert get(read, "/v1/admin/spaces/maps") == {"spaces": ["s1"]}
     assert made.json() == get(read, "/v1/admin/spaces/map", space="s1")
     points = {point["id"]: point for point in made.json()["points"]}
     assert set(points) == {f"p{number}" for number in range(20)}

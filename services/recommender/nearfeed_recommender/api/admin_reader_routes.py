@@ -61,12 +61,16 @@ class TopicOut(BaseModel):
 
 
 class AroundOut(BaseModel):
-    """What is near a reader in the active space; `compared` says among how many readers."""
+    """What is near a reader in the active space.
+
+    `compared` says among how many readers, drawn by chance where `comparable`, all that have a vector, are more.
+    """
 
     space: str | None
     posts: list[NearPostOut]
     readers: list[NearReaderOut]
     compared: int
+    comparable: int
     topics: list[TopicOut]
 
 
@@ -90,13 +94,13 @@ def get_around(
     with reading(context.engine) as connection:
         space = active_space_of(connection)
         if space is None:
-            return AroundOut(space=None, posts=[], readers=[], compared=0, topics=[])
+            return AroundOut(space=None, posts=[], readers=[], compared=0, comparable=0, topics=[])
         profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
         vector = profile.vector(live_spaces(connection)[space])
         topics = topics_of(profile, posts_by_id(connection, profile.item_ids))
         muted = controls_of(connection, user_id).tags
         total = sum(topic.weight for topic in topics) or 1.0
-        answer = AroundOut(space=space, posts=[], readers=[], compared=0, topics=[])
+        answer = AroundOut(space=space, posts=[], readers=[], compared=0, comparable=0, topics=[])
         answer.topics = [
             TopicOut(tag=topic.tag, share=topic.weight / total, muted=topic.tag in muted)
             for topic in topics[:_MOST_TOPICS]
@@ -105,7 +109,7 @@ def get_around(
             return answer
         near = nearest_readers(connection, space, user_id, vector, limit)
     answer.readers = [NearReaderOut(user_id=other, cosine=cosine) for other, cosine in near.closest]
-    answer.compared = near.compared
+    answer.compared, answer.comparable = near.compared, near.comparable
     answer.posts = _near_posts(context, space, vector, frozenset(profile.item_ids), limit)
     return answer
 

@@ -16,7 +16,7 @@ from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import FeedItemOut, item_out
 from nearfeed_recommender.providers.request import active_space_of
 from nearfeed_recommender.readers.profiles import load_profile
-from nearfeed_recommender.space_maps.files import SpaceMap, read_map, write_map
+from nearfeed_recommender.space_maps.files import SpaceMap, mapped_spaces, read_map, write_map
 from nearfeed_recommender.space_maps.labels import labels_by_id
 from nearfeed_recommender.space_maps.making import make_map, reader_place, require_space
 from nearfeed_runtime.sql import reading
@@ -45,6 +45,12 @@ class SpacesOut(BaseModel):
     """All spaces, newest first."""
 
     spaces: list[SpaceOut]
+
+
+class MapsOut(BaseModel):
+    """The spaces of which a map was made."""
+
+    spaces: list[str]
 
 
 class PointOut(BaseModel):
@@ -103,6 +109,13 @@ def get_spaces(context: Context) -> SpacesOut:
         built = {row.space: row.readers for row in connection.execute(select(reader_builds))}
         rows = connection.execute(select(spaces).order_by(spaces.c.created_at.desc())).all()
     return SpacesOut(spaces=[_space_out(row, active, built.get(row.space)) for row in rows])
+
+
+@router.get("/maps", summary="Which spaces have a map")
+def get_maps(context: Context) -> MapsOut:
+    with reading(context.engine) as connection:
+        known = set(connection.scalars(select(spaces.c.space)))
+    return MapsOut(spaces=[space for space in mapped_spaces(context.settings.runs_url) if space in known])
 
 
 @router.get("/map", summary="The map of a space")

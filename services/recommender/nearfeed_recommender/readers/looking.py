@@ -13,6 +13,7 @@ from nearfeed_recommender.posts import Post
 from nearfeed_recommender.readers.profiles import Profile
 
 MOST_COMPARED = 20_000
+_AT_ONCE = 1000
 _AFTER_ALL = "\U0010ffff"
 
 
@@ -27,10 +28,11 @@ class FoundReader:
 
 @dataclass(frozen=True)
 class NearReaders:
-    """The closest readers with their cosines, best first, among `compared` ones."""
+    """The closest readers with their cosines, best first, among `compared` of `comparable` ones."""
 
     closest: list[tuple[str, float]]
     compared: int
+    comparable: int
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,42 @@ def find_readers(connection: Connection, prefix: str, limit: int) -> list[FoundR
 def nearest_readers(
     connection: Connection, space: str, user_id: str, vector: NDArray[np.float32], limit: int
 ) -> NearReaders:
-    """Compares a reader's vector (dim) with those of up to 20,000 others in the space."""
-    query = (
-        select(user_vectors.c.user_id, user_vectors.c.vector)
-        .where(user_vectors.c.space == space, user_vectors.c.stale.is_(False))
-        .where(user_vectors.c.user_id != user_id)
-        .order_by(user_vectors.c.user_id)
-        .limit(MOST_COMPARED)
+    """Compares a reader's vector (dim) with those of others in the space: of all, or of 20,000 drawn by chance.
+
+    The draw follows from the reader's id, so that asking again finds the same.
+    """
+    query = select(user_vectors.c.user_id).where(user_vectors.c.space == space)
+    known = connection.scalars(query.where(user_vectors.c.user_id != user_id)).all()
+    drawn = _drawn(known, MOST_COMPARED, user_id)
+    parts = [drawn[start : start + _AT_ONCE] for start in range(0, len(drawn), _AT_ONCE)]
+    found = [_closest(connection, space, ids, vector, limit) for ids in parts]
+    closest = sorted((pair for each, _ in found for pair in each), key=lambda pair: (-pair[1], pair[0]))
+    return NearReaders(closest[:limit], sum(compared for _, compared in found), len(known))
+
+
+def _drawn(ids: Sequence[str], most: int, seed: str) -> Sequence[str]:
+    """All, or `most` of them, each as likely as another."""
+    if len(ids) <= most:
+        return ids
+    places = np.random.default_rng(list(seed.encode())).choice(len(ids), most, replace=False)
+    ordered = sorted(ids)
+    return [ordered[place] for place in np.sort(places)]
+
+
+def _closest(
+    connection: Connection, space: str, ids: Sequence[str], vector: NDArray[np.float32], limit: int
+) -> tuple[list[tuple[str, float]], int]:
+    """The closest of some readers with their cosines, and how many of them have a vector that is not stale."""
+    query = select(user_vectors.c.user_id, user_vectors.c.vector).where(
+        user_vectors.c.space == space, user_vectors.c.user_id.in_(ids), user_vectors.c.stale.is_(False)
     )
     rows = connection.execute(query).all()
     if not rows:
-        return NearReaders([], 0)
+        return [], 0
     others = unit_rows(np.stack([np.frombuffer(row.vector, dtype="<f4") for row in rows]))
     cosines = others @ unit_rows(vector[None, :])[0]
     best = np.argsort(-cosines, kind="stable")[:limit]
-    return NearReaders([(rows[index].user_id, float(cosines[index])) for index in best], len(rows))
+    return [(rows[index].user_id, float(cosines[index])) for index in best], len(rows)
 
 
 def topics_of(profile: Profile, posts: Mapping[str, Post]) -> list[Topic]:

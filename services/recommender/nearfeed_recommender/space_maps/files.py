@@ -2,7 +2,7 @@
 
 import posixpath
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from fsspec.core import url_to_fs
@@ -13,6 +13,7 @@ from nearfeed_contracts.fields import Id
 from nearfeed_core.projection import Projection
 
 _FOLDER = "maps"
+_SUFFIX = ".map.json"
 Place = tuple[float, float]
 
 
@@ -56,6 +57,17 @@ def read_map(runs_url: str, space: str) -> SpaceMap:
         ) from None
 
 
+def mapped_spaces(runs_url: str) -> list[str]:
+    """The spaces of which there is a map, in order; some may be dropped by now."""
+    fs, folder = url_to_fs(posixpath.join(runs_url, _FOLDER))
+    fs.invalidate_cache(folder)
+    try:
+        names = [posixpath.basename(path) for path in fs.ls(folder, detail=False)]
+    except FileNotFoundError:
+        return []
+    return sorted(unquote(name.removesuffix(_SUFFIX)) for name in names if name.endswith(_SUFFIX))
+
+
 def _located(runs_url: str, space: str) -> tuple[Any, str]:
     fs, root = url_to_fs(runs_url)
-    return fs, posixpath.join(root, _FOLDER, f"{quote(space, safe='')}.map.json")
+    return fs, posixpath.join(root, _FOLDER, f"{quote(space, safe='')}{_SUFFIX}")
