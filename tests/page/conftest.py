@@ -42,15 +42,27 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def open_page(browser: Browser, page_world: PageWorld) -> Iterator[Open]:
-    """Opens the page at a hash; at the end nothing may have failed in it or asked another host."""
+    """Opens the page at a hash; at the end nothing may have failed in it or asked another host.
+
+    With `clock` time can be put forward.
+    """
     faults: list[str] = []
     contexts = []
 
-    def open_(hash_: str = "", *, url: str = "", expected: tuple[str, ...] = (), **options: object) -> Page:
+    def open_(
+        hash_: str = "",
+        *,
+        url: str = "",
+        expected: tuple[str, ...] = (),
+        clock: bool = False,
+        **options: object,
+    ) -> Page:
         context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         page = context.new_page()
+        if clock:
+            page.clock.install()
         host = urlsplit(url or page_world.url).netloc
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (faults.append(f"dialog: {dialog.message}"), dialog.dismiss()))

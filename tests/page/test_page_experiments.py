@@ -1,5 +1,6 @@
 """An experiment from its draft to its end, as an operator runs it on the page."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -87,6 +88,12 @@ def test_draft_start_ramp_and_stop(open_page: Any, page_world: PageWorld) -> Non
         row = page.locator(".arms tbody tr", has_text=arm["arm"])
         expect(row.locator("td").nth(3)).to_have_text(str(arm["readers"]))
     expect(page.get_by_role("alert").filter(has_text="in their shares")).to_be_visible()
+    page.locator(".experiment .warning").evaluate("node => { node.dataset.read = 'once' }")
+    with page.expect_response("**/lively/course"):
+        page.locator('[data-experiment="lively"]').click()
+    page.wait_for_timeout(100)
+    expect(page.locator('.experiment .warning[data-read="once"]')).to_be_visible()
+    expect(page.locator('[data-experiment="lively"]')).to_be_focused()
     expect(page.locator("figure .line")).to_have_count(3)
     expect(page.locator("figure .band")).to_have_count(3)
     page.locator("figure").last.locator("summary").click()
@@ -118,3 +125,49 @@ def test_a_refused_change_says_why(open_page: Any, page_world: PageWorld) -> Non
     state(page, "twice", "Make the draft")
     expect(page.locator(".fields .fault")).to_contain_text("taken")
     page_world.client.post("/v1/admin/experiments/taken/stop", params={"author": "Ann", "reason": "a test"})
+
+
+def make(world: PageWorld, name: str, verb: str = "", **more: str) -> None:
+    """Drafts an experiment, or does something to it."""
+    statement = {"author": "Ann", "reason": "a test", **more}
+    if verb:
+        answer = world.client.post(f"/v1/admin/experiments/{name}/{verb}", params=statement)
+    else:
+        design = {"target": "feed", "arms": {"plain": None, "newest": "latest"}}
+        answer = world.client.put(f"/v1/admin/experiments/{name}", params=statement, json=design)
+    assert answer.is_success, answer.text
+
+
+def test_one_look_that_fails_is_not_the_last(open_page: Any, page_world: PageWorld) -> None:
+    make(page_world, "first-seen")
+    page = open_page("#/experiments", expected=("ERR_FAILED",), clock=True)
+    chosen = page.locator('[data-experiment="first-seen"]')
+    chosen.focus()
+    expect(page.locator(".experiment .arms table")).to_be_visible()
+    page.route("**/v1/admin/experiments", lambda route: route.abort())
+    page.clock.fast_forward(11_000)
+    expect(page.get_by_role("status")).to_contain_text("cannot be reached")
+    page.unroute("**/v1/admin/experiments")
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
+    page.evaluate("window.away = true")
+    page.clock.fast_forward(11_000)
+    make(page_world, "seen-later")
+    page.evaluate("window.away = false")
+    page.clock.fast_forward(11_000)
+    expect(page.locator('[data-experiment="seen-later"]')).to_be_visible()
+    expect(chosen).to_be_focused()
+
+
+def test_verdicts_and_reasons_in_korean(open_page: Any, page_world: PageWorld) -> None:
+    make(page_world, "korean")
+    make(page_world, "korean", "start")
+    reason = "guardrail ctr: arm newest loses 12.0% or more, and 5.0% is the most allowed"
+    make(page_world, "korean", "arms/newest/stop", author="nearfeed", reason=reason)
+    page = open_page("#/experiments", locale="ko-KR")
+    page.locator('[data-experiment="korean"]').click()
+    panel = page.locator(".experiment")
+    expect(panel.locator(".verdict")).to_have_text(re.compile("[가-힣]"))
+    expect(panel.get_by_role("alert")).to_contain_text("클릭률의 안전 기준(허용 손실 5.0%)")
+    expect(panel.locator(".arms")).to_contain_text("(비교군)")
+    expect(panel).to_contain_text("중단된 이유: 클릭률의 안전 기준")  # no arm is left beside the control
+    assert "guardrail" not in panel.inner_text()

@@ -45,6 +45,7 @@ def test_mute_a_topic(open_page: Any, page_world: PageWorld) -> None:
     chip = page.locator('[data-tag="part1"]')
     chip.click()
     expect(chip).to_have_attribute("aria-pressed", "true")
+    expect(chip).to_be_focused()
     assert muted(page_world, "ida") == ["part1"]
     items = page_world.client.get("/v1/feed", params={"user_id": "ida", "limit": 100}).json()["items"]
     assert items

@@ -1,5 +1,7 @@
 // Elements are made here alone, and text enters them as text: nothing that a post says is ever parsed.
 
+import { t } from "./text.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element with properties (`class`, `on`, attributes; false and null are left out) and children. */
@@ -46,13 +48,65 @@ export function outwards(address) {
   return el("a", { href: url.href, rel: "noopener noreferrer nofollow", target: "_blank" }, written(address));
 }
 
+const drawn = new WeakMap();
+
+/** Fills a node with what `draw` returns, where `shown` is not what it shows; the focus in it stays, or goes near. */
+export function redraw(node, shown, draw) {
+  const key = JSON.stringify(shown);
+  if (drawn.get(node) === key) return;
+  drawn.set(node, key);
+  const keep = keptFocus(node);
+  node.replaceChildren(...[draw()].flat().filter(Boolean));
+  keep();
+}
+
+/** What is returned gives the focus to what says the same as what had it, or else to the first that can have it. */
+function keptFocus(node) {
+  const focus = document.activeElement;
+  if (!node.contains(focus) || node === focus) return () => {};
+  const alike = () => [...node.querySelectorAll(focus.localName)].filter((one) => one.textContent === focus.textContent);
+  const place = alike().indexOf(focus);
+  return () => {
+    const found = alike();
+    node.tabIndex = -1;
+    (found[Math.min(place, found.length - 1)] ?? node.querySelector("button, a, select, input") ?? node).focus({ preventScroll: true });
+  };
+}
+
 let quiet = 0;
 
-/** Tells something for a moment, to those who see and to those who listen. */
-export function say(text, kind = "") {
+/** Tells something, to those who see and to those who listen: for a moment, or with a way back until that is gone.
+
+    `undo` is what takes it back: a button, or Ctrl+Z; it stays until it is taken or dismissed, or something else is told. */
+export function say(text, kind = "", undo = null) {
   const status = document.getElementById("status");
   status.className = `toast shown ${kind}`;
-  status.replaceChildren(text);
+  status.replaceChildren(text, ...(undo ? wayBack(undo) : []));
   clearTimeout(quiet);
-  quiet = setTimeout(() => status.classList.remove("shown"), 6000);
+  if (!undo) quiet = setTimeout(hush, 6000);
+}
+
+/** Nothing is told any more. */
+export function hush() {
+  const status = document.getElementById("status");
+  if (status.contains(document.activeElement)) document.getElementById("main").focus({ preventScroll: true });
+  status.classList.remove("shown");
+  status.replaceChildren();
+}
+
+function wayBack(undo) {
+  const taken = () => {
+    hush();
+    undo();
+  };
+  const back = button(t("undo"), taken, { "aria-keyshortcuts": "Control+Z Meta+Z" });
+  const typed = (event) => {
+    if (!back.isConnected) document.removeEventListener("keydown", typed);
+    else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input, textarea")) {
+      event.preventDefault();
+      taken();
+    }
+  };
+  document.addEventListener("keydown", typed);
+  return [" ", back, " ", button("✕", hush, { "aria-label": t("dismiss") })];
 }

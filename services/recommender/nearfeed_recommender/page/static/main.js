@@ -1,7 +1,7 @@
 // The page's frame: which view is open, the reader, the language, the theme and the key.
 
 import { get } from "./api.js";
-import { el, say } from "./dom.js";
+import { el, hush, say } from "./dom.js";
 import { mayAskAgain } from "./key.js";
 import { readerChoice } from "./reader_choice.js";
 import { address, go, route } from "./router.js";
@@ -27,12 +27,19 @@ function draw() {
   const { name, user } = route();
   const view = VIEWS[name] ? name : "feed";
   close();
+  hush();
   mayAskAgain();
   document.title = `${t(`nav.${view}`)} · Nearfeed`;
   drawFrame(view, user);
   const root = el("div", { class: `view ${view}` });
-  main.replaceChildren(el("h1", { class: "unseen" }, t(`nav.${view}`)), root);
+  main.replaceChildren(el("h1", { class: "unseen", tabindex: -1 }, t(`nav.${view}`)), root);
   close = VIEWS[view](root, user) ?? (() => {});
+}
+
+/** The focus goes where the view begins: what had it is drawn anew. */
+function enter() {
+  draw();
+  main.querySelector("h1").focus();
 }
 
 function drawFrame(view, user) {
@@ -50,6 +57,7 @@ function drawFrame(view, user) {
     choice("language", LANGUAGES, currentLanguage(), (chosen) => {
       setLanguage(chosen);
       draw();
+      document.getElementById("language").focus();
     }),
     choice("theme", Object.fromEntries(THEMES.map((name) => [name, t(`theme.${name}`)])), currentTheme(), setTheme),
   );
@@ -73,7 +81,7 @@ async function tellScopes() {
   }
 }
 
-window.addEventListener("hashchange", draw);
+window.addEventListener("hashchange", enter);
 document.addEventListener("key", tellScopes);
 setLanguage(currentLanguage());
 setTheme(currentTheme());

@@ -63,11 +63,16 @@ export function readerChoice(current, choose) {
     if (list.hidden) input.removeAttribute("aria-activedescendant");
   }
 
-  function take(user) {
+  /** Closes the list, and lets no search that is under way open it again. */
+  function shut() {
     asked++;
     clearTimeout(timer);
-    input.value = user;
     open(false);
+  }
+
+  function take(user) {
+    shut();
+    input.value = user;
     choose(user);
   }
 
@@ -81,6 +86,7 @@ export function readerChoice(current, choose) {
   }
 
   function typed(event) {
+    if (event.isComposing) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       if (list.hidden) search();
@@ -90,7 +96,7 @@ export function readerChoice(current, choose) {
       const user = chosen?.dataset.user ?? input.value.trim();
       if (user) take(user);
     } else if (event.key === "Escape") {
-      open(false);
+      shut();
     }
   }
 

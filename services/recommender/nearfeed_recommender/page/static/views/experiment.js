@@ -1,21 +1,23 @@
 // One experiment: its arms and what came of them, over time, with intervals that hold at any look.
 
+import { alarmList } from "../alarms.js";
 import { get, path } from "../api.js";
 import { lineChart } from "../chart.js";
-import { el, written } from "../dom.js";
+import { el, redraw, written } from "../dom.js";
 import { table } from "../table.js";
 import { milliseconds, number, percent, t } from "../text.js";
+import { metricName, stopText, verdictText } from "../verdict.js";
 import { experimentActions } from "./experiment_actions.js";
 
 const RATES = ["ctr", "degraded", "failed"];
 
-/** A panel with `show(experiment)`; `changed` is called after each change of it. */
+/** A panel with `show(experiment, isCurrent)`; `changed` is called after each change of it. */
 export function experimentPanel(changed) {
   const node = el("div", { class: "experiments experiment" });
   let name = null;
   let parts = null;
 
-  async function show(experiment) {
+  async function show(experiment, isCurrent) {
     if (!experiment) {
       node.replaceChildren();
       name = null;
@@ -25,6 +27,7 @@ export function experimentPanel(changed) {
       get(path("admin", "experiments", experiment.name, "results")),
       get(path("admin", "experiments", experiment.name, "course")),
     ]);
+    if (!isCurrent()) return;
     if (experiment.name !== name) begin(experiment);
     fill(experiment, results, course);
   }
@@ -33,25 +36,28 @@ export function experimentPanel(changed) {
     name = experiment.name;
     const metric = experiment.design.metric ?? "ctr";
     parts = {
-      head: el("section", { class: "panel" }),
+      title: el("div"),
+      verdict: el("p", { class: "verdict" }),
+      alarms: alarmList(),
+      stopped: el("p"),
+      actions: el("div"),
       arms: el("section", { class: "panel arms" }),
       metric: lineChart(t("experiments.course", { metric: metricName(metric) }), (value) => told(metric, value)),
       lift: lineChart(t("experiments.lift", { metric: metricName(metric) }), (value) => percent(value, 1), { marked: 0 }),
     };
     const charts = el("div", { class: "two" }, parts.metric.node, parts.lift.node);
-    node.replaceChildren(parts.head, parts.arms, charts);
+    const { title, verdict, alarms, stopped, actions } = parts;
+    const head = el("section", { class: "panel" }, title, verdict, alarms.node, stopped, actions);
+    node.replaceChildren(head, parts.arms, charts);
   }
 
   function fill(experiment, results, course) {
-    parts.head.replaceChildren(
-      el("h2", {}, written(experiment.name), " ", el("span", { class: "badge" }, t(`experiments.state.${experiment.state}`))),
-      experiment.design.description && el("p", { dir: "auto" }, experiment.design.description),
-      el("p", { class: "verdict" }, written(results.verdict)),
-      ...alarms(experiment, results).map((text) => el("p", { class: "note warning", role: "alert" }, text)),
-      experiment.stop_reason && el("p", {}, t("experiments.stopped", { reason: experiment.stop_reason })),
-      experimentActions(experiment, changed),
-    );
-    parts.arms.replaceChildren(el("h2", {}, t("experiments.arms")), armTable(experiment, results));
+    redraw(parts.title, [experiment.state, experiment.design.description], () => titleOf(experiment));
+    redraw(parts.verdict, verdictText(results), () => written(verdictText(results)));
+    parts.alarms.update(alarmsOf(experiment, results));
+    redraw(parts.stopped, experiment.stop_reason, () => experiment.stop_reason && t("experiments.stopped", { reason: stopText(experiment.stop_reason) }));
+    redraw(parts.actions, experiment, () => experimentActions(experiment, changed));
+    redraw(parts.arms, [experiment.arms, results], () => [el("h2", {}, t("experiments.arms")), armTable(experiment, results)]);
     parts.metric.update(seriesOf(course, (point) => bounded(point.mean, point.interval)));
     parts.lift.update(seriesOf(course, (point) => point.lift && bounded(point.lift.estimate, point.lift)));
   }
@@ -74,14 +80,23 @@ function seriesOf(course, valueOf) {
   return arms.map((arm) => ({ name: arm, points: pointsOf(arm) }));
 }
 
-function alarms(experiment, results) {
+function titleOf({ name, state, design }) {
+  const badge = el("span", { class: "badge" }, t(`experiments.state.${state}`));
+  return [el("h2", {}, written(name), " ", badge), design.description && el("p", { dir: "auto" }, design.description)];
+}
+
+/** {name, text}; the name stays while the numbers change. */
+function alarmsOf(experiment, results) {
   const told = [];
-  if (results.mismatch?.alarm) told.push(t("experiments.mismatch", { p: number(results.mismatch.p_value, 5) }));
-  for (const one of results.guardrails.filter((guardrail) => guardrail.broken)) {
-    told.push(t("experiments.broken", { arm: one.arm, metric: metricName(one.metric) }));
+  if (results.mismatch?.alarm) {
+    told.push({ name: "mismatch", text: t("experiments.mismatch", { p: number(results.mismatch.p_value, 5) }) });
+  }
+  for (const { arm, metric } of results.guardrails.filter((guardrail) => guardrail.broken)) {
+    told.push({ name: `broken ${arm} ${metric}`, text: t("experiments.broken", { arm, metric: metricName(metric) }) });
   }
   for (const arm of experiment.arms.filter((one) => one.stopped)) {
-    told.push(t("experiments.armstopped", { arm: arm.name, reason: arm.stopped }));
+    const text = t("experiments.armstopped", { arm: arm.name, reason: stopText(arm.stopped) });
+    told.push({ name: `stopped ${arm.name}`, text });
   }
   return told;
 }
@@ -120,10 +135,6 @@ function liftText(measured) {
   if (!lift) return t("none");
   const sign = lift.estimate > 0 ? "+" : "";
   return `${sign}${percent(lift.estimate, 1)} [${percent(lift.low, 1)}, ${percent(lift.high, 1)}]`;
-}
-
-export function metricName(metric) {
-  return t(`metric.${metric}`);
 }
 
 function told(metric, value) {

@@ -5,7 +5,7 @@ import { attempt } from "../attempt.js";
 import { el, say } from "../dom.js";
 import { stated } from "../statement.js";
 import { number, t } from "../text.js";
-import { metricName } from "./experiment.js";
+import { metricName } from "../verdict.js";
 
 const METRICS = ["ctr", "clicks_per_reader", "reads_per_reader", "likes_per_reader"];
 const TRAFFIC = [100, 50, 25, 10, 5, 1];

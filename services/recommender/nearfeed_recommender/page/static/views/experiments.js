@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { attempt } from "../attempt.js";
-import { button, el, written } from "../dom.js";
+import { button, el, redraw, written } from "../dom.js";
 import { table } from "../table.js";
 import { moment, percent, t } from "../text.js";
 import { draftForm } from "./experiment_draft.js";
@@ -12,23 +12,42 @@ const EVERY = 10_000;
 
 export function openExperiments(root) {
   const list = el("section", { class: "panel experiment-list" });
-  const panel = experimentPanel(load);
+  const panel = experimentPanel(look);
   const form = draftForm((name) => {
     chosen = name;
-    attempt(load);
+    look();
   });
   let chosen = null;
   let timer = 0;
+  let turn = 0;
   let closed = false;
 
-  async function load() {
+  /** Looks now and every ten seconds, whatever came of a look; a hidden page waits. */
+  async function look() {
+    const now = ++turn;
     clearTimeout(timer);
+    try {
+      await attempt(() => load(() => !closed && now === turn));
+    } finally {
+      if (!closed && now === turn) timer = setTimeout(lookAgain, EVERY);
+    }
+  }
+
+  function lookAgain() {
+    if (!document.hidden) look();
+    else timer = setTimeout(lookAgain, EVERY);
+  }
+
+  async function load(isCurrent) {
     const { experiments } = await get("/v1/admin/experiments");
-    if (closed) return;
-    chosen = (experiments.find((one) => one.name === chosen) ?? experiments[0])?.name ?? null;
-    list.replaceChildren(el("h2", {}, t("experiments.all")), listed(experiments));
-    await panel.show(experiments.find((one) => one.name === chosen) ?? null);
-    if (!closed) timer = setTimeout(() => !document.hidden && attempt(load), EVERY);
+    if (!isCurrent()) return;
+    const shown = experiments.find((one) => one.name === chosen) ?? experiments[0] ?? null;
+    chosen = shown?.name ?? null;
+    redraw(list, experiments, () => [el("h2", {}, t("experiments.all")), listed(experiments)]);
+    for (const node of list.querySelectorAll("[data-experiment]")) {
+      node.setAttribute("aria-pressed", String(node.dataset.experiment === chosen));
+    }
+    await panel.show(shown, isCurrent);
   }
 
   function listed(experiments) {
@@ -49,15 +68,15 @@ export function openExperiments(root) {
   function nameCell(one) {
     const choose = () => {
       chosen = one.name;
-      attempt(load);
+      look();
     };
-    const node = button("", choose, { "aria-pressed": String(one.name === chosen), "data-experiment": one.name });
+    const node = button("", choose, { "data-experiment": one.name });
     node.append(written(one.name));
     return node;
   }
 
   root.append(list, panel.node, form.node);
-  attempt(load);
+  look();
   return () => {
     closed = true;
     clearTimeout(timer);

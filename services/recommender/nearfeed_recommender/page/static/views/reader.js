@@ -3,7 +3,7 @@
 import { get, path, post, put, remove } from "../api.js";
 import { attempt } from "../attempt.js";
 import { confirmed } from "../confirm.js";
-import { button, el, say, svg, written } from "../dom.js";
+import { button, el, redraw, say, svg, written } from "../dom.js";
 import { address } from "../router.js";
 import { number, percent, t } from "../text.js";
 import { needsReader } from "./needs_reader.js";
@@ -18,22 +18,26 @@ export function openReader(root, user) {
   const topics = el("section", { class: "panel topics" });
   const posts = el("section", { class: "panel near" });
   const readers = el("section", { class: "panel near" });
-  const set = setControls(user, () => attempt(load));
+  const set = setControls(user, load);
   const remains = el("div", { class: "remains" });
   let closed = false;
 
-  async function load() {
-    const [behind, around] = await Promise.all([
-      get(path("users", user, "vector")),
-      get("/v1/admin/readers/around", { user_id: user, limit: NEAR }),
-      set.load(),
-    ]);
+  /** Each part by itself: a key may be good for some of them alone. */
+  function load() {
+    return Promise.all([attempt(loadReadings), attempt(set.load), attempt(loadAround)]);
+  }
+
+  async function loadReadings() {
+    const behind = await get(path("users", user, "vector"));
+    if (!closed) redraw(readings, behind, () => readingsOf(behind));
+  }
+
+  async function loadAround() {
+    const around = await get("/v1/admin/readers/around", { user_id: user, limit: NEAR });
     if (closed) return;
-    readings.replaceChildren(...readingsOf(behind));
-    topics.replaceChildren(...topicsOf(around.topics));
-    posts.replaceChildren(el("h2", {}, t("reader.posts")), listed(around.posts, nearPost));
-    const compared = el("p", { class: "hint" }, t("reader.compared", { compared: number(around.compared) }));
-    readers.replaceChildren(el("h2", {}, t("reader.readers")), listed(around.readers, nearReader), compared);
+    redraw(topics, around.topics, () => topicsOf(around.topics));
+    redraw(posts, around.posts, () => [el("h2", {}, t("reader.posts")), listed(around.posts, nearPost)]);
+    redraw(readers, [around.readers, around.compared, around.comparable], () => readersOf(around));
   }
 
   function topicsOf(found) {
@@ -52,7 +56,7 @@ export function openReader(root, user) {
       const control = path("users", user, "controls", "mute", topic.tag);
       if ((await attempt(() => (topic.muted ? remove(control) : put(control)))) === undefined) return;
       say(t(topic.muted ? "reader.unmuted" : "reader.muted", { tag: topic.tag }));
-      await attempt(load);
+      await load();
     }
     return node;
   }
@@ -61,7 +65,7 @@ export function openReader(root, user) {
     if (!(await confirmed(t("reader.reset"), t("reader.reset.sure", { user })))) return;
     if ((await attempt(() => post(path("users", user, "reset")))) === undefined) return;
     say(t("reader.reset.done"));
-    await attempt(load);
+    await load();
   }
 
   async function save() {
@@ -77,7 +81,7 @@ export function openReader(root, user) {
     if (!(await confirmed(t("reader.erase"), t("reader.erase.sure", { user }), { danger: true }))) return;
     if ((await attempt(() => remove(path("users", user)))) === undefined) return;
     say(t("reader.erase.done"));
-    await attempt(load);
+    await load();
     await attempt(async () => remains.replaceChildren(...remainsOf(await get(path("admin", "erasure", user)))));
   }
 
@@ -90,7 +94,7 @@ export function openReader(root, user) {
     remains,
   );
   root.append(el("div", { class: "column" }, readings, el("div", { class: "two" }, posts, readers)), el("aside", { class: "side" }, topics, set.node, controls));
-  attempt(load);
+  load();
   return () => {
     closed = true;
   };
@@ -129,6 +133,13 @@ function bars(vector) {
     return svg("rect", { x: index + 0.1, width: 0.8, y: value < 0 ? 32 : 32 - height, height, class: value < 0 ? "below" : null });
   });
   return svg("svg", { class: "vector", viewBox: `0 0 ${vector.length} 64`, preserveAspectRatio: "none", role: "img", "aria-label": t("reader.vector", { dim: vector.length }) }, ...rects);
+}
+
+/** Says among how many they were found, where not among all. */
+function readersOf({ readers, compared, comparable }) {
+  const told = { compared: number(compared), comparable: number(comparable) };
+  const hint = t(compared < comparable ? "reader.sampled" : "reader.compared", told);
+  return [el("h2", {}, t("reader.readers")), listed(readers, nearReader), el("p", { class: "hint" }, hint)];
 }
 
 function listed(found, row) {

@@ -2,7 +2,7 @@
 
 import { get, path, remove } from "../api.js";
 import { attempt } from "../attempt.js";
-import { button, el, say, written } from "../dom.js";
+import { button, el, redraw, say, written } from "../dom.js";
 import { t } from "../text.js";
 
 /** A panel with `load()`; `changed` is called when a control was lifted. */
@@ -12,7 +12,7 @@ export function setControls(user, changed) {
 
   async function load() {
     const { controls } = await get(path("users", user, "controls"));
-    list.replaceChildren(...(controls.length ? controls.map(entry) : [el("li", { class: "hint" }, t("controls.none"))]));
+    redraw(list, controls, () => (controls.length ? controls.map(entry) : el("li", { class: "hint" }, t("controls.none"))));
   }
 
   function entry({ control, target }) {
