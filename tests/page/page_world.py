@@ -1,4 +1,4 @@
-"""A small community in a running recommender: six topics in three communities, eight readers, two spaces."""
+"""A small community in a running recommender: six topics in three communities, eleven readers, two spaces."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -44,6 +44,7 @@ READERS = {
     "hal": "space",
     "ida": "poems",
     "jun": "roses",
+    "kay": "roses",
 }
 SPACES = ("first", "second")
 DAY = 86_400_000_000
@@ -153,7 +154,7 @@ def _fill(engine: Engine, log: EventLog) -> None:
         for number in range(POSTS_OF_A_TOPIC)
     ]
     joined = [(reader, community, now) for reader in READERS for community in ("films", "books")]
-    joined += [(reader, "garden", now) for reader in ("fay", "jun")]
+    joined += [(reader, "garden", now) for reader in ("fay", "jun", "kay")]
 
     def fill(transaction: Connection) -> None:
         put_items(transaction, drafts, create_communities=True)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
@@ -44,6 +44,19 @@ def kinds_of(world: PageWorld, reader: str, item_id: str) -> set[str]:
     return {name.removesuffix("_at") for name, value in (row or {}).items() if name.endswith("_at") and value}
 
 
+def controls_of(world: PageWorld, item_id: str) -> list[str]:
+    with reading(world.engine) as connection:
+        query = select(reader_controls.c.control).where(reader_controls.c.target == item_id)
+        return list(connection.scalars(query))
+
+
+def told_of(world: PageWorld, reader: str) -> list[Any]:
+    """The impressions that the ledger has of a reader."""
+    with reading(world.engine) as connection:
+        query = select(outcomes).where(outcomes.c.user_id == reader, outcomes.c.kind == "impression")
+        return list(connection.execute(query))
+
+
 def test_choose_a_reader_and_scroll_without_end(open_page: Any, page_world: PageWorld) -> None:
     page = open_page()
     page.get_by_role("combobox", name="Choose a reader").fill("an")
@@ -60,7 +73,7 @@ def test_choose_a_reader_and_scroll_without_end(open_page: Any, page_world: Page
 
 
 def test_keyboard_alone(open_page: Any, page_world: PageWorld) -> None:
-    page = open_page()
+    page = open_page(clock=True)
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Skip to the content")).to_be_focused()
     page.get_by_role("combobox", name="Choose a reader").focus()
@@ -68,6 +81,12 @@ def test_keyboard_alone(open_page: Any, page_world: PageWorld) -> None:
     expect(page.locator("#readers li")).to_have_count(1)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
+    expect(page.locator(".card")).to_have_count(20)
+    expect(page.get_by_role("heading", level=1, name="Feed")).to_be_focused()
+    for view in ("Reader", "Feed"):
+        page.get_by_role("link", name=view, exact=True).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1, name=view)).to_be_focused()
     expect(page.locator(".card")).to_have_count(20)
     first = shown_ids(page)[0]
     card_of(page, first).locator("h2 button").focus()
@@ -77,6 +96,20 @@ def test_keyboard_alone(open_page: Any, page_world: PageWorld) -> None:
     expect(card_of(page, first).locator(".like")).to_have_attribute("aria-pressed", "true")
     expect(card_of(page, first).locator(".like")).to_be_focused()
     eventually(page, lambda: "like" in kinds_of(page_world, "gil", first))
+    expect(page.get_by_role("status")).to_contain_text("up to date")
+
+    second, third = shown_ids(page)[1:3]
+    card_of(page, second).locator(".hide").focus()
+    page.keyboard.press("Enter")
+    expect(card_of(page, second)).to_have_count(0)
+    expect(card_of(page, third).locator("h2 button")).to_be_focused()
+    page.clock.fast_forward(60_000)
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(card_of(page, second).locator("h2 button")).to_be_focused()
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    page.get_by_label("Language").select_option("ko")
+    expect(page.get_by_label("언어")).to_be_focused()
 
 
 def test_open_like_hide_and_less_change_the_feed(open_page: Any, page_world: PageWorld) -> None:
@@ -99,12 +132,18 @@ def test_open_like_hide_and_less_change_the_feed(open_page: Any, page_world: Pag
     card_of(page, hidden).locator(".hide").click()
     expect(card_of(page, hidden)).to_have_count(0)
     assert hidden not in feed_ids(page_world, "ben")
+    page.get_by_role("button", name="Undo").click()
+    expect(card_of(page, hidden)).to_be_visible()
+    card_of(page, hidden).locator(".hide").click()
+    expect(card_of(page, hidden)).to_have_count(0)
+    assert controls_of(page_world, hidden) == ["hide"]
+    assert "hide" not in kinds_of(page_world, "ben", hidden)
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
 
     card_of(page, lessened).locator(".less").click()
     expect(card_of(page, lessened)).to_have_count(0)
-    with reading(page_world.engine) as connection:
-        query = select(reader_controls.c.control).where(reader_controls.c.target == lessened)
-        assert list(connection.scalars(query)) == ["less"]
+    assert controls_of(page_world, lessened) == ["less"]
     expect(page.get_by_role("status")).to_contain_text("less like this")
     page.get_by_role("button", name="Undo").click()
     eventually(page, lambda: lessened in feed_ids(page_world, "ben"))
@@ -139,17 +178,56 @@ def test_what_was_seen_is_told(open_page: Any, page_world: PageWorld) -> None:
     page = open_page("#/feed?user=dee")
     expect(page.locator(".card")).to_have_count(20)
 
-    def impressions() -> list[Any]:
-        with reading(page_world.engine) as connection:
-            query = select(outcomes).where(outcomes.c.user_id == "dee", outcomes.c.kind == "impression")
-            return list(connection.execute(query))
-
-    eventually(page, impressions)
+    eventually(page, lambda: told_of(page_world, "dee"))
     first, last = page.locator(".card").first, page.locator(".card").last
-    seen = {row.item_id for row in impressions()}
+    seen = {row.item_id for row in told_of(page_world, "dee")}
     assert first.get_attribute("data-item") in seen
     assert last.get_attribute("data-item") not in seen
-    assert {row.attribution for row in impressions()} == {"told"}
+    assert {row.attribution for row in told_of(page_world, "dee")} == {"told"}
+
+
+def test_nothing_is_seen_while_away_and_what_was_is_told_when_it_can_be(
+    open_page: Any, page_world: PageWorld
+) -> None:
+    page = open_page(expected=("ERR_FAILED",))
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
+    page.evaluate("window.away = true")
+    sent: list[Any] = []
+
+    def refuse_first(route: Route) -> None:
+        sent.append(route)
+        if len(sent) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/events", refuse_first)
+    page.evaluate("location.hash = '#/feed?user=hal'")
+    expect(page.locator(".card")).to_have_count(20)
+    page.wait_for_timeout(2_200)
+    assert sent == []
+    page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    eventually(page, lambda: told_of(page_world, "hal"))
+    assert len(sent) > 1
+
+
+def test_a_long_feed_stays_long(open_page: Any, page_world: PageWorld) -> None:
+    page = open_page("#/feed?user=kay")
+    cards = page.locator(".card")
+    expect(cards).to_have_count(20)
+    while (before := cards.count()) < 110:
+        page.mouse.wheel(0, 30_000)
+        expect(cards.nth(before)).to_be_attached()
+    gone, after = shown_ids(page)[105:107]
+    card_of(page, gone).locator(".hide").scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    count, top = cards.count(), card_of(page, gone).bounding_box()["y"]  # type: ignore[index]
+    card_of(page, gone).locator(".hide").click()
+    expect(card_of(page, gone)).to_have_count(0)
+    assert cards.count() >= count - 1
+    assert abs(card_of(page, after).bounding_box()["y"] - top) < 3  # type: ignore[index]
+    page.locator('[data-community="films"]').click()
+    expect(page.locator(".card .meta", has_text="films")).to_have_count(0)
 
 
 def test_sources_and_scores_on_demand(open_page: Any, page_world: PageWorld) -> None:

@@ -34,28 +34,31 @@ export function cardList(user, seen, act) {
 
   /** Makes the order that of a newer first page; returns how many posts are new on it.
 
-      Cards that are open, or were just acted on and not sent away, stay where they are until the next time. */
-  function replace(page, explained, acted) {
+      Posts from place `beyond` on were not asked for again, and stay below. Cards that are open, or were just
+      acted on and not sent away, stay where they are until the next time. */
+  function replace(page, explained, { acted = null, beyond = Infinity } = {}) {
     const places = new Map([...node.children].map((child, index) => [child.dataset.item, index]));
     const held = holdPlace(node);
     const ids = page.items.map((item) => item.id);
-    const gone = [...cards].filter(([id]) => !ids.includes(id));
+    const tail = order.slice(beyond).filter((id) => id !== acted && !ids.includes(id));
+    const gone = [...cards].filter(([id]) => !ids.includes(id) && !tail.includes(id));
     const staying = gone.filter(([id, card]) => card.isOpen() || (id === acted && card.stays()));
     gone.forEach(([id]) => cards.delete(id));
     const shown = page.items.map((item) => cardOf(item, page, explained));
-    const fresh = mark(shown, ids, places, order.filter((id) => !ids.includes(id)).length);
-    const nodes = shown.map((card) => card.node);
+    const fresh = mark(shown, ids, places, order.slice(0, beyond).filter((id) => !ids.includes(id)).length);
+    const nodes = [...shown, ...tail.map((id) => cards.get(id))].map((card) => card.node);
     for (const [id, card] of staying) {
       nodes.splice(places.get(id), 0, card.node);
       cards.set(id, card);
     }
     node.replaceChildren(...nodes);
-    order = ids;
+    order = [...ids, ...tail];
     held();
     return fresh;
   }
 
-  return { node, fill, append, replace, ranked: () => [...order] };
+  const focus = (id) => cards.get(id)?.node.querySelector("button").focus();
+  return { node, fill, append, replace, focus, ranked: () => [...order] };
 }
 
 /** Marks cards that were not there before, unless they only fill the end up, and those that rose. */
@@ -70,17 +73,19 @@ function mark(shown, ids, places, gone) {
   return fresh;
 }
 
-/** Notes what has the focus; what is returned keeps it, and its place on the screen, or goes to the next card. */
+/** Notes the card that has the focus, or is the first to be seen; what is returned keeps focus and place on the screen.
+
+    Of a card that has gone the next takes both. */
 function holdPlace(node) {
   const focus = document.activeElement;
-  const card = node.contains(focus) ? focus.closest("li.card") : null;
-  const next = card?.nextElementSibling;
+  const focused = node.contains(focus) ? focus.closest("li.card") : null;
+  const cards = [...node.children];
+  const card = focused ?? (window.scrollY > 0 ? cards.find((each) => each.getBoundingClientRect().bottom > 0) : null);
   const top = card?.getBoundingClientRect().top;
   return () => {
-    if (!card) return;
-    const target = card.isConnected ? card : next?.isConnected ? next : node.firstElementChild;
+    const target = card && (cards.slice(cards.indexOf(card)).find((each) => each.isConnected) ?? node.lastElementChild);
     if (!target) return;
-    (card.isConnected ? focus : target.querySelector("button")).focus({ preventScroll: true });
+    if (focused) (focused.isConnected ? focus : target.querySelector("button")).focus({ preventScroll: true });
     window.scrollBy({ top: target.getBoundingClientRect().top - top, behavior: "instant" });
   };
 }

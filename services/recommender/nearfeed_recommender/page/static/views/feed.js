@@ -49,20 +49,26 @@ export function openFeed(root, user) {
     proceed(page ?? { next_cursor: null });
   }
 
-  /** Asks until the feed is another one, or `until(page)` holds; a few seconds at most. */
-  async function refresh({ acted = null, until = null, quiet = false } = {}) {
+  /** Asks until the feed is another one, or `until(page)` holds; a few seconds at most.
+
+      Of a long feed the beginning is asked for, and what is below stays, unless it is to be `anew`. The post
+      `back` has come back, and has the focus. */
+  async function refresh({ acted = null, until = null, quiet = false, anew = false, back = null } = {}) {
     const now = ++turn;
     const before = list.ranked().filter((id) => id !== acted);
     const changed = until ?? ((page) => isOther(before, idsOf(page).filter((id) => id !== acted)));
+    const limit = Math.min(MOST, Math.max(PAGE, before.length));
     let page;
     for (const wait of LOOKS) {
       await pause(wait);
       if (closed || now !== turn) return;
-      page = await attempt(() => ask(Math.min(MOST, Math.max(PAGE, before.length))));
+      page = await attempt(() => ask(limit));
       if (!page || changed(page)) break;
     }
     if (!page || closed || now !== turn) return;
-    const fresh = list.replace(page, explain.checked, acted);
+    const beyond = anew || !page.next_cursor ? Infinity : limit;
+    const fresh = list.replace(page, explain.checked, { acted, beyond });
+    if (back) list.focus(back);
     if (!quiet) say(t("feed.updated", { fresh }));
     proceed(page);
   }
@@ -82,7 +88,7 @@ export function openFeed(root, user) {
     note.classList.toggle("warning", page.degraded);
   }
 
-  const again = button(t("feed.again"), () => refresh({ until: () => true }));
+  const again = button(t("feed.again"), () => refresh({ until: () => true, anew: true }));
   const bar = el("p", { class: "bar" }, el("label", {}, explain, t("feed.explain")), again);
   root.append(el("div", { class: "column" }, bar, note, list.node, more), feedSide(user, refresh));
   attempt(start);

@@ -11,6 +11,8 @@ const READ_AFTER = 3000;
 
 /** `show` fills it with an item of an answer; `act` is called after each action that changes the feed. */
 export function feedCard(user, { act }) {
+  const hide = () => sendAway("hide", t("card.hidden"));
+  const less = () => sendAway("less", t("card.lessened"));
   const parts = cardParts({ toggleOpen, toggleLike, hide, less });
   const { node } = parts;
   let item;
@@ -35,7 +37,7 @@ export function feedCard(user, { act }) {
   async function read() {
     if (hasRead || !node.isConnected) return;
     hasRead = Boolean(await tell("read"));
-    if (hasRead) act({ acted: item.id });
+    if (hasRead) act({ acted: item.id, quiet: true });
   }
 
   async function toggleLike() {
@@ -45,23 +47,16 @@ export function feedCard(user, { act }) {
     act({ acted: item.id });
   }
 
-  async function hide() {
-    if (await tell("hide")) leave(t("card.hidden"));
-  }
-
-  async function less() {
-    const control = path("users", user, "controls", "less", item.id);
+  /** Sets a control, which holds from the next answer on, and can be lifted. */
+  async function sendAway(name, text) {
+    const { id } = item;
+    const control = path("users", user, "controls", name, id);
     if ((await attempt(() => put(control))) === undefined) return;
-    const undo = button(t("undo"), async () => {
-      if ((await attempt(() => remove(control))) !== undefined) act({ until: () => true });
-    });
-    leave(el("span", {}, t("card.lessened"), " ", undo));
-  }
-
-  function leave(text) {
     open = liked = false;
-    say(text);
-    act({ acted: item.id, quiet: true, until: (page) => page.items.every((other) => other.id !== item.id) });
+    say(text, "", async () => {
+      if ((await attempt(() => remove(control))) !== undefined) act({ until: () => true, back: id });
+    });
+    act({ acted: id, quiet: true, until: (page) => page.items.every((other) => other.id !== id) });
   }
 
   function drawBody() {

@@ -35,7 +35,7 @@ export function feedSide(user, changed) {
       joined = !joined;
       node.setAttribute("aria-pressed", String(joined));
       say(t(joined ? "communities.joined" : "communities.left", { community }));
-      changed();
+      changed({ anew: true });
     }
     return node;
   }
