@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from tests.page.page_world import COMMUNITIES, POSTS_OF_A_TOPIC, PageWorld
 
 from nearfeed_recommender.space_maps.files import read_map
@@ -12,10 +12,11 @@ pytestmark = pytest.mark.browser
 
 
 def test_make_a_map_and_find_the_reader(open_page: Any, page_world: PageWorld) -> None:
-    page = open_page("#/space?user=fay", expected=("404",))
+    page = open_page("#/space?user=fay")
     page.get_by_role("button", name="Make the map").click()
     canvas = page.locator("canvas")
     expect(canvas).to_be_visible()
+    expect(page.get_by_role("button", name="Make it anew")).to_be_focused()
     made = read_map(page_world.settings.runs_url, "first")
     expect(page.locator(".map-panel")).to_contain_text(f"of {made.posts} posts")
 
@@ -69,3 +70,31 @@ def test_compare_two_spaces(open_page: Any, page_world: PageWorld) -> None:
     expect(page.locator(".space")).to_contain_text("nearfeed spaces activate second")
     page.get_by_label("On the right").select_option("first")
     expect(page.locator(".space")).to_contain_text("20 of 20 posts are in both")
+
+
+def test_a_map_that_comes_too_late_is_let_go(open_page: Any, page_world: PageWorld) -> None:
+    page_world.client.post("/v1/admin/spaces/map", params={"space": "first"})
+    page = open_page("#/feed")
+    page.evaluate(
+        """() => {
+            window.watching = 0;
+            window.ResizeObserver = class extends ResizeObserver {
+                observe(node) { window.watching++; super.observe(node); }
+                disconnect() { window.watching--; super.disconnect(); }
+            };
+        }"""
+    )
+    held: list[Route] = []
+    page.route("**/v1/admin/spaces/map?*", lambda route: held.append(route))
+    with page.expect_request("**/v1/admin/spaces/map?*"):
+        page.get_by_role("link", name="Space").click()
+    page.get_by_role("link", name="System").click()
+    expect(page.locator(".tile .up")).to_have_count(3)
+    with page.expect_response("**/v1/admin/spaces/map?*"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.watching") == 0
+    page.unroute("**/v1/admin/spaces/map?*")
+    page.get_by_role("link", name="Space").click()
+    expect(page.locator("canvas")).to_be_visible()
+    assert page.evaluate("window.watching") == 1

@@ -24,6 +24,7 @@ def test_system_tells_what_the_service_says(open_page: Any, page_world: PageWorl
         expect(row).to_be_visible()
     expect(page.locator(".spaces tbody tr")).to_have_count(2)
     expect(page.locator(".routes tr", has_text="GET /v1/feed")).to_be_visible()
+    expect(page.locator(".routes th").nth(1)).to_have_text("Calls")
     expect(page.locator("svg.chart").first).to_be_visible()
     page.locator("figure summary").first.click()
     expect(page.locator("figure tbody tr").first).to_be_visible()
@@ -43,6 +44,10 @@ def test_a_key_is_asked_for_once_and_its_scopes_are_told(open_page: Any, page_wo
     expect(page.get_by_role("status")).to_contain_text("events, items, admin")
     page.locator(".card .like").first.click()
     expect(page.get_by_role("status")).to_contain_text("lacks the scope 'events'")
+    page.get_by_role("link", name="Reader").click()
+    expect(page.locator(".readings tbody tr").first).to_be_visible()
+    expect(page.locator(".set-controls li")).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("lacks the scope 'admin'")
     page.get_by_role("link", name="System").click()
     expect(page.get_by_role("status")).to_contain_text("lacks the scope 'admin'")
 
@@ -61,10 +66,15 @@ def test_korean_dark_and_narrow(open_page: Any, page_world: PageWorld) -> None:
         locale="ko-KR",
         color_scheme="dark",
         viewport={"width": 360, "height": 740},
-        expected=("404",),  # of a space without a map
     )
     expect(page.get_by_role("link", name="피드", exact=True)).to_have_attribute("aria-current", "page")
     expect(page.locator(".card .reason").first).to_have_text(re.compile("On noir, part .*읽으셔서$"))
+    reader = page.get_by_role("combobox", name="독자 선택")
+    reader.fill("b")
+    composing = "new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true })"
+    reader.evaluate(f"node => node.dispatchEvent({composing})")
+    assert page.url.endswith("user=ann")
+    reader.press("Escape")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_label("색상").select_option("light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark

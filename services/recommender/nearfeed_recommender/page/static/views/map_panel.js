@@ -1,6 +1,6 @@
 // The map of a space: its picture, a legend that chooses a community, and the same posts as a list.
 
-import { ApiError, get, post } from "../api.js";
+import { get, post } from "../api.js";
 import { attempt } from "../attempt.js";
 import { button, el, svg, written } from "../dom.js";
 import { mapPicture } from "../map_picture.js";
@@ -24,18 +24,22 @@ export function mapPanel(user) {
   }
 
   function offer(space) {
-    const make = button(t("space.make"), async () => {
-      make.disabled = true;
-      const made = await attempt(() => post("/v1/admin/spaces/map", undefined, { space }));
-      make.disabled = false;
-      if (made) attempt(() => open(space));
-    }, { class: "main" });
-    close();
+    const make = button(t("space.make"), () => remake(space, make), { class: "main" });
+    clear();
     node.replaceChildren(el("p", { class: "empty" }, t("space.nomap"), el("br"), make));
   }
 
+  async function remake(space, asked) {
+    const now = turn;
+    asked.disabled = true;
+    const made = await attempt(() => post("/v1/admin/spaces/map", undefined, { space }));
+    asked.disabled = false;
+    if (made && now === turn) await attempt(() => open(space));
+    if (document.activeElement === document.body) (asked.isConnected ? asked : node.querySelector("p > button"))?.focus();
+  }
+
   function show(map, reader) {
-    close();
+    clear();
     const kinds = kindsOf(map);
     const points = map.points.map((point) => ({ ...point, kind: kinds.get(map.communities[point.community]) ?? "other" }));
     picture = mapPicture(points, reader);
@@ -45,18 +49,19 @@ export function mapPanel(user) {
       list.choose(community);
     });
     const told = { shown: number(map.points.length), posts: number(map.posts), share: percent(map.shares[0] + map.shares[1]), at: moment(map.made_at) };
-    const again = button(t("space.again"), async () => {
-      again.disabled = true;
-      const made = await attempt(() => post("/v1/admin/spaces/map", undefined, { space: map.space }));
-      if (made) attempt(() => open(map.space));
-      else again.disabled = false;
-    });
+    const again = button(t("space.again"), () => remake(map.space, again));
     node.replaceChildren(legend, picture.node, el("p", { class: "bar hint" }, t("space.told", told), again), list.node);
   }
 
-  function close() {
+  function clear() {
     picture?.close();
     picture = null;
+  }
+
+  /** What is still asked for is not shown any more. */
+  function close() {
+    turn++;
+    clear();
   }
 
   return {
@@ -68,12 +73,8 @@ export function mapPanel(user) {
 
 /** null where none was made yet. */
 async function fetched(space) {
-  try {
-    return await get("/v1/admin/spaces/map", { space });
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return null;
-    throw error;
-  }
+  const { spaces } = await get("/v1/admin/spaces/maps");
+  return spaces.includes(space) ? get("/v1/admin/spaces/map", { space }) : null;
 }
 
 /** The colours of the communities with the most points. */

@@ -107,7 +107,7 @@ function routesOf(routes) {
   return table(
     [
       { title: t("system.route"), cell: (route) => `${route.method} ${route.route}` },
-      { title: t("system.calls"), number: true, cell: (route) => number(route.calls) },
+      { title: t("system.total"), number: true, cell: (route) => number(route.calls) },
       { title: t("system.failed"), number: true, cell: (route) => number(route.failed) },
       time("p50"),
       time("p95"),
