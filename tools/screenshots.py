@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=Path("nearfeed-demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--view", help="of this view alone")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +63,13 @@ def main() -> None:
             reader = example_of(open_database(f"sqlite:///{copy}/nearfeed.db")).user_id
             prepare(url, reader)
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            for picture in PICTURES:
+            for picture in PICTURES if options.view is None else of_view(options.view):
                 take(browser, url, reader, picture, options.out / f"{picture.name}.png")
             browser.close()
+
+
+def of_view(view: str) -> list[Picture]:
+    return [picture for picture in PICTURES if picture.view == view]
 
 
 @contextmanager

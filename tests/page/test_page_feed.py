@@ -189,7 +189,7 @@ def test_what_was_seen_is_told(open_page: Any, page_world: PageWorld) -> None:
 def test_nothing_is_seen_while_away_and_what_was_is_told_when_it_can_be(
     open_page: Any, page_world: PageWorld
 ) -> None:
-    page = open_page(expected=("ERR_FAILED",))
+    page = open_page(expected=("ERR_FAILED",), clock=True)
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true })")
     page.evaluate("window.away = true")
     sent: list[Any] = []
@@ -204,7 +204,9 @@ def test_nothing_is_seen_while_away_and_what_was_is_told_when_it_can_be(
     page.route("**/v1/events", refuse_first)
     page.evaluate("location.hash = '#/feed?user=hal'")
     expect(page.locator(".card")).to_have_count(20)
-    page.wait_for_timeout(2_200)
+    page.wait_for_timeout(300)
+    page.clock.fast_forward(2_000)
+    page.wait_for_timeout(100)
     assert sent == []
     page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
     eventually(page, lambda: told_of(page_world, "hal"))

@@ -63,7 +63,7 @@ class TopicOut(BaseModel):
 class AroundOut(BaseModel):
     """What is near a reader in the active space.
 
-    `compared` says among how many readers, drawn by chance where `comparable`, all that have a vector, are more.
+    `compared` says among how many readers, drawn by chance where those with a vector (`comparable`) are more.
     """
 
     space: str | None

@@ -57,7 +57,7 @@ def find_readers(connection: Connection, prefix: str, limit: int) -> list[FoundR
 def nearest_readers(
     connection: Connection, space: str, user_id: str, vector: NDArray[np.float32], limit: int
 ) -> NearReaders:
-    """Compares a reader's vector (dim) with those of others in the space: of all, or of 20,000 drawn by chance.
+    """Compares a reader's vector (dim) with those of others in the space: all, or 20,000 drawn by chance.
 
     The draw follows from the reader's id, so that asking again finds the same.
     """
@@ -82,7 +82,7 @@ def _drawn(ids: Sequence[str], most: int, seed: str) -> Sequence[str]:
 def _closest(
     connection: Connection, space: str, ids: Sequence[str], vector: NDArray[np.float32], limit: int
 ) -> tuple[list[tuple[str, float]], int]:
-    """The closest of some readers with their cosines, and how many of them have a vector that is not stale."""
+    """The closest of some readers with their cosines, and how many have a vector that is not stale."""
     query = select(user_vectors.c.user_id, user_vectors.c.vector).where(
         user_vectors.c.space == space, user_vectors.c.user_id.in_(ids), user_vectors.c.stale.is_(False)
     )
