@@ -9,6 +9,7 @@ export function cardList(user, seen, act) {
   const node = el("ol", { class: "cards", "aria-label": t("nav.feed"), "aria-busy": "true" });
   const cards = new Map();
   let order = [];
+  let away = null;
 
   function cardOf(item, page, explained) {
     if (!cards.has(item.id)) cards.set(item.id, feedCard(user, { act }));
@@ -34,15 +35,17 @@ export function cardList(user, seen, act) {
 
   /** Makes the order that of a newer first page; returns how many posts are new on it.
 
-      Posts from place `beyond` on were not asked for again, and stay below. Cards that are open, or were just
+      Posts from place `beyond` on were not asked for again, and stay below; the post `back`, which was sent away
+      last, comes back among them where it is not on the page. Cards that are open, or were just
       acted on and not sent away, stay where they are until the next time. */
-  function replace(page, explained, { acted = null, beyond = Infinity } = {}) {
+  function replace(page, explained, { acted = null, beyond = Infinity, back = null } = {}) {
     const places = new Map([...node.children].map((child, index) => [child.dataset.item, index]));
     const held = holdPlace(node);
     const ids = page.items.map((item) => item.id);
-    const tail = order.slice(beyond).filter((id) => id !== acted && !ids.includes(id));
+    const tail = below(ids, { acted, beyond, back });
     const gone = [...cards].filter(([id]) => !ids.includes(id) && !tail.includes(id));
     const staying = gone.filter(([id, card]) => card.isOpen() || (id === acted && card.stays()));
+    if (cards.has(acted)) away = { id: acted, card: cards.get(acted), place: places.get(acted) };
     gone.forEach(([id]) => cards.delete(id));
     const shown = page.items.map((item) => cardOf(item, page, explained));
     const fresh = mark(shown, ids, places, order.slice(0, beyond).filter((id) => !ids.includes(id)).length);
@@ -58,6 +61,16 @@ export function cardList(user, seen, act) {
   }
 
   const focus = (id) => cards.get(id)?.node.querySelector("button").focus();
+  /** What stays below the posts of a page. */
+  function below(ids, { acted, beyond, back }) {
+    const tail = order.slice(beyond).filter((id) => id !== acted && !ids.includes(id));
+    if (back !== null && back === away?.id && !ids.includes(back)) {
+      tail.splice(Math.max(away.place - ids.length, 0), 0, back);
+      cards.set(back, away.card);
+    }
+    return tail;
+  }
+
   return { node, fill, append, replace, focus, ranked: () => [...order] };
 }
 

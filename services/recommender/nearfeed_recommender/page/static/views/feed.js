@@ -67,7 +67,7 @@ export function openFeed(root, user) {
     }
     if (!page || closed || now !== turn) return;
     const beyond = anew || !page.next_cursor ? Infinity : limit;
-    const fresh = list.replace(page, explain.checked, { acted, beyond });
+    const fresh = list.replace(page, explain.checked, { acted, beyond, back });
     if (back) list.focus(back);
     if (!quiet) say(t("feed.updated", { fresh }));
     proceed(page);
