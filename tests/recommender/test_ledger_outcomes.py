@@ -1,5 +1,6 @@
 """What came of what was served, over the API: impressions, actions, erasure, age, what the ledger says."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -229,6 +230,8 @@ def test_an_answer_of_an_experiment_is_noted_also_where_it_failed(served: Any) -
     asked = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0, "whole", "colour", "red", 0.25, "unit")
     with pytest.raises(ZeroDivisionError), failure_noted(serving, request, asked):  # type: ignore[arg-type]
         raise ZeroDivisionError
+    later = replace(asked, start=5, state="degraded")
+    note_served(serving, request, later, (), None)  # type: ignore[arg-type]
     alone = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0)
     note_served(serving, request, alone, (), None)  # type: ignore[arg-type]
     served.settle()

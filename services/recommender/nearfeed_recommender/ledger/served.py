@@ -103,7 +103,7 @@ def _remove_outcomes(transaction: Connection, until: int) -> None:
 
 def _goes_on(event: Served) -> bool:
     """Whether it is a later page of a feed."""
-    return bool(event.items) and event.items[0].position > 0
+    return event.start > 0
 
 
 def _request_row(event: Served) -> dict[str, object]:
