@@ -167,7 +167,8 @@ item_contexts = Table(
     Index("item_contexts_by_change", "space", "change_id"),
 )
 
-# Written by the indexer: numbers changes of contexts in the order of their commits.
+# Written by the indexer: numbers changes of contexts in the order of their commits. The API has a row that it
+# locks while it changes keys.
 change_sequence = Table(
     "change_sequence",
     metadata,
