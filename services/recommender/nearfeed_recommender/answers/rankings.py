@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
+from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.experiments.assigning import Assignment
 from nearfeed_recommender.providers.candidates import SOURCE_MARK, Mark
 from nearfeed_recommender.providers.pipeline import Ranked
 from nearfeed_runtime.sql import upsert
 
 _SIGNATURE_BYTES = 16
+_FILTERS: TypeAdapter[tuple[Filter, ...]] = TypeAdapter(tuple[Filter, ...])
 
 
 class InvalidCursorError(NearfeedError):
@@ -50,7 +53,7 @@ class Ranking:
     provider: str
     config_version: int
     failures: Mapping[str, str]
-    filters: tuple[str, ...]
+    filters: tuple[Filter, ...]
     communities: tuple[str, ...]
     published_after: int | None
     entries: tuple[Entry, ...]
@@ -89,7 +92,8 @@ def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ra
         raise ExpiredCursorError("cursor: its page is no longer kept; ask anew without a cursor.")
     body = orjson.loads(page)
     body["entries"] = tuple(_entry(*entry) for entry in body["entries"])
-    body |= {name: tuple(body[name]) for name in ("communities", "filters")}
+    body["communities"] = tuple(body["communities"])
+    body["filters"] = _FILTERS.validate_python(body["filters"])
     assignment = body.pop("assignment", None)
     return Ranking(**body, assignment=Assignment(**assignment) if assignment else None)
 
@@ -121,6 +125,7 @@ def read_cursor(secret: bytes, user_id: str, cursor: str) -> tuple[str, int]:
 
 def _encode(ranking: Ranking) -> str:
     body = {**vars(ranking), "failures": dict(ranking.failures)}
+    body["filters"] = _FILTERS.dump_python(ranking.filters)
     return orjson.dumps(body, default=tuple).decode()
 
 
