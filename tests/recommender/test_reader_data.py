@@ -237,10 +237,15 @@ def test_all_is_gone_after_the_time_and_old_runs_end(served: Any) -> None:
     }
     with pytest.raises(RemainsError, match="erasure prune"):
         operation(served, "erasure.check", user_id=USER)
-    assert len(operation(served, "erasure.prune")) == 2
+    assert len(operation(served, "erasure.prune", actor="Ann")) == 2
+    changes = ask(served, "/v1/admin/audit")["changes"]
+    assert {(each["actor"], each["action"], each["target"]) for each in changes[:2]} == {
+        ("Ann", "erasure.prune", "run old"),
+        ("Ann", "erasure.prune", "run old-graph"),
+    }
     assert ask(served, f"/v1/admin/erasure/{USER}")["remains"] == []
     assert "nothing is left" in operation(served, "erasure.check", user_id=USER)[-1].text
-    assert "No run" in operation(served, "erasure.prune")[0].text
+    assert "No run" in operation(served, "erasure.prune", actor="Ann")[0].text
 
 
 def test_what_cannot_be_read_is_no_clean_bill(served: Any) -> None:

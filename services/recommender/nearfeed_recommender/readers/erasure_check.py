@@ -60,7 +60,10 @@ def erasure_operations(
 ) -> dict[str, Operation]:
     """The operations by their names in the table of a process."""
     check = partial(check_erasure, engine, runs_url, secret, has_app_topics=has_app_topics)
-    return {"erasure.check": partial(tell_erasure, check), "erasure.prune": partial(tell_pruned, runs_url)}
+    return {
+        "erasure.check": partial(tell_erasure, check),
+        "erasure.prune": partial(tell_pruned, engine, runs_url),
+    }
 
 
 def check_erasure(
