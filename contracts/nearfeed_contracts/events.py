@@ -161,11 +161,15 @@ class Impression(Event):
 
 
 class ReaderReset(Event):
-    """A reader's wish to begin anew: what they did up to `reset_at` counts no more."""
+    """A reader's wish to begin anew: what they did up to `reset_at` counts no more.
+
+    With `controls`, those that they had set are lifted, and posts that they turned down may come again.
+    """
 
     type: Literal["reader_reset"] = "reader_reset"
     user_id: Id
     reset_at: UtcTime
+    controls: bool = False
 
 
 class UserErased(Event):

@@ -249,6 +249,18 @@ def test_an_erasure_holds_against_a_replay(mapped: Any) -> None:
     assert len(rows_of(mapped, memberships)) == 1, "who comes back is a new reader"
 
 
+def test_what_an_app_told_before_an_erasure_is_gone_though_it_came_between(mapped: Any) -> None:
+    say(mapped, ACTIONS, type="joined", member=7, board="c1")
+    say(mapped, ACTIONS, type="blocked", member=7, whom="bob")
+    assert mapped.client.delete("/v1/users/7").status_code == 202
+    while mapped.service.consumers[-1].run_once(0):
+        pass
+    assert [row.user_id for row in rows_of(mapped, reader_controls)] == ["7"]
+    mapped.settle()
+    for table in (memberships, reader_controls):
+        assert not [row for row in rows_of(mapped, table) if row.user_id == "7"]
+
+
 def test_a_reader_may_write_nearfeeds_own_topics_beside_it(mapped: Any) -> None:
     mapped.log.append([record_of(Interaction(user_id="9", item_id="p1", kind="read"))])
     say(mapped, ACTIONS, type="liked", member=9, post="p1")

@@ -74,7 +74,14 @@ def change_memberships(secret: bytes, transaction: Connection, events: Sequence[
 def change_controls(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
     """Sets and lifts controls, in order."""
     for change in _not_erased(transaction, secret, events, ReaderControlChanged):
-        set_control(transaction, change.user_id, change.control, change.target, change.active)
+        set_control(
+            transaction,
+            change.user_id,
+            change.control,
+            change.target,
+            change.active,
+            to_micros(change.changed_at),
+        )
 
 
 def _not_erased(transaction: Connection, secret: bytes, events: Iterable[Event], form: type[C]) -> list[C]:

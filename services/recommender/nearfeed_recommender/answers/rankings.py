@@ -19,6 +19,7 @@ from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.experiments.assigning import Assignment
 from nearfeed_recommender.providers.candidates import SOURCE_MARK, Mark
 from nearfeed_recommender.providers.pipeline import Ranked
+from nearfeed_recommender.readers.resets import began_anew_at
 from nearfeed_runtime.sql import upsert
 
 _SIGNATURE_BYTES = 16
@@ -74,23 +75,25 @@ def entries_of(ranked: Ranked, *, explain: bool) -> tuple[Entry, ...]:
     )
 
 
-def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> None:
-    """Stores a ranking, and removes those whose time is over."""
-    now = now_micros()
-    transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now - ttl_micros))
-    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": now}
+def keep_ranking(transaction: Connection, ranking: Ranking, asked_at: int, ttl_micros: int) -> None:
+    """Stores a ranking, and removes those whose time is over.
+
+    `asked_at` is a time, in microseconds, before anything was read for it.
+    """
+    transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now_micros() - ttl_micros))
+    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": asked_at}
     upsert(transaction, feed_pages, [{**row, "page": _encode(ranking)}])
 
 
-def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ranking:
-    """Raises ExpiredCursorError."""
-    query = select(feed_pages.c.page).where(
+def kept_ranking(connection: Connection, secret: bytes, request_id: str, ttl_micros: int) -> Ranking:
+    """Raises ExpiredCursorError, also where the reader was reset or erased since."""
+    query = select(feed_pages).where(
         feed_pages.c.request_id == request_id, feed_pages.c.created_at >= now_micros() - ttl_micros
     )
-    page = connection.scalar(query)
-    if page is None:
+    row = connection.execute(query).one_or_none()
+    if row is None or row.created_at <= began_anew_at(connection, secret, row.user_id):
         raise ExpiredCursorError("cursor: its page is no longer kept; ask anew without a cursor.")
-    body = orjson.loads(page)
+    body = orjson.loads(row.page)
     body["entries"] = tuple(_entry(*entry) for entry in body["entries"])
     body["communities"] = tuple(body["communities"])
     body["filters"] = _FILTERS.validate_python(body["filters"])
