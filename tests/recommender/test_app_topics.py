@@ -292,11 +292,11 @@ def test_whenever_the_process_ends_the_rows_are_those_of_the_messages(
     run = f"r{next(_NUMBERS)}-"
     for kind, member, number in actions:
         say(mapped, ACTIONS, type=kind, member=f"{run}{member}", post=f"p{number}", board=f"c{number % 2}")
-    consumer = mapped.service.consumers[1]
+    consumer = mapped.service.consumers[-1]
     for after in breaks:
         _killed_run(consumer, after)
         mapped.restart()
-        consumer = mapped.service.consumers[1]
+        consumer = mapped.service.consumers[-1]
     mapped.settle()
     liked = {(f"{run}{member}", f"p{number}") for kind, member, number in actions if kind == "liked"}
     last = {(member, number % 2): kind for kind, member, number in actions if kind in ("joined", "left")}
