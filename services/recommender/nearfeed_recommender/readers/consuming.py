@@ -13,6 +13,7 @@ from nearfeed_core.readings import EXCLUDING
 from nearfeed_recommender.ledger.locks import claim_readers
 from nearfeed_recommender.ledger.outcomes import Joining, forget_outcomes
 from nearfeed_recommender.ledger.served import forget_served
+from nearfeed_recommender.readers.erasing import rename_author
 from nearfeed_recommender.readers.erasures import erased_since, erasures, hash_user
 from nearfeed_recommender.readers.resets import (
     LONG_AGO,
@@ -118,6 +119,7 @@ def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int)
         (feed_pages, feed_pages.c.created_at),
     ):
         transaction.execute(delete(table).where(table.c.user_id == user_id, time <= moment))
+    rename_author(transaction, user_id, None, moment)
     forget_reset(transaction, user_id, moment)
     forget_served(transaction, user_id, moment)
     forget_outcomes(joining, transaction, user_id, moment)

@@ -45,11 +45,11 @@ def erase_user(transaction: Connection, joining: Joining, user_id: str, own_post
     if own_posts == "delete":
         for item_id in own:
             delete_item(transaction, item_id)
-        _rename_target(transaction, user_id, None)
+        rename_author(transaction, user_id, None, moment)
     else:
         pseudonym = _pseudonym(joining.secret, user_id)
         _anonymise(transaction, pseudonym, own)
-        _rename_target(transaction, user_id, pseudonym)
+        rename_author(transaction, user_id, pseudonym, moment)
     put_outbox(transaction, [UserErased(user_id=user_id, erased_at=from_micros(moment))])
 
 
@@ -58,11 +58,12 @@ def of_author(author_id: str) -> ColumnElement[bool]:
     return (reader_controls.c.target == author_id) & reader_controls.c.control.in_(ON_AUTHORS)
 
 
-def _rename_target(transaction: Connection, author_id: str, pseudonym: str | None) -> None:
-    """Sets others' controls on an author for a pseudonym instead, or for nobody."""
-    query = select(reader_controls).where(of_author(author_id))
+def rename_author(transaction: Connection, author_id: str, pseudonym: str | None, until: int) -> None:
+    """What readers have set on an author until a time in microseconds is of the pseudonym, or goes."""
+    theirs = of_author(author_id) & (reader_controls.c.set_at <= until)
+    query = select(reader_controls).where(theirs)
     found = [dict(row) for row in transaction.execute(query.with_for_update()).mappings()]
-    transaction.execute(delete(reader_controls).where(of_author(author_id)))
+    transaction.execute(delete(reader_controls).where(theirs))
     put_outbox(transaction, [_changed(row, active=False) for row in found])
     if pseudonym is not None:
         renamed = [{**row, "target": pseudonym} for row in found]
