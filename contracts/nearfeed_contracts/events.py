@@ -161,11 +161,15 @@ class Impression(Event):
 
 
 class ReaderReset(Event):
-    """A reader's wish to begin anew: what they did up to `reset_at` counts no more."""
+    """A reader's wish to begin anew: what they did up to `reset_at` counts no more.
+
+    With `controls`, those that they had set are lifted, and posts that they turned down may come again.
+    """
 
     type: Literal["reader_reset"] = "reader_reset"
     user_id: Id
     reset_at: UtcTime
+    controls: bool = False
 
 
 class UserErased(Event):
@@ -200,7 +204,8 @@ class ReaderControlChanged(Event):
 class ServedItem(BaseModel):
     """A post in an answer: where it stood, what it came from, and what a ranker knew of it then.
 
-    `position` counts from 0 within the section. `inputs` is the JSON form of
+    `position` counts from 0 in the section's ranking: what was passed over leaves a gap, and a page that is
+    asked for again has each post where it was. `inputs` is the JSON form of
     `nearfeed_core.ranking_inputs.PostInputs`.
     """
 
@@ -219,6 +224,7 @@ class Served(Event):
     `reader` is the JSON form of `nearfeed_core.ranking_inputs.ReaderInputs`. Where an experiment chose the
     provider, `arm` is its arm and `propensity` the chance with which this arm was to be taken; `unit_id` is
     what it is assigned by. `state` tells whether the section was whole, did without a source, or failed.
+    A page of a feed begins at the position `start` of its ranking.
     """
 
     type: Literal["served"] = "served"
@@ -237,6 +243,7 @@ class Served(Event):
     unit_id: Id | None = None
     state: ServedState = "whole"
     took_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    start: Annotated[int, Field(ge=0)] = 0
     items: tuple[ServedItem, ...]
 
 

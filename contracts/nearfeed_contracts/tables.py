@@ -81,7 +81,7 @@ memberships = Table(
     Index("memberships_by_community", "community_id", "joined_at"),
 )
 
-# Written by the API.
+# Written by the API, and by the consumer for what a reset has made void.
 reader_controls = Table(
     "reader_controls",
     metadata,
@@ -89,6 +89,7 @@ reader_controls = Table(
     Column("control", String(16), primary_key=True),
     Column("target", _ID, primary_key=True),
     Column("set_at", BigInteger, nullable=False),
+    Index("reader_controls_by_target", "target"),
 )
 
 # Written by the API in the transaction of each change; emptied by the relay.
@@ -167,7 +168,8 @@ item_contexts = Table(
     Index("item_contexts_by_change", "space", "change_id"),
 )
 
-# Written by the indexer: numbers changes of contexts in the order of their commits.
+# Written by the indexer: numbers changes of contexts in the order of their commits. The API has a row that it
+# locks while it changes keys.
 change_sequence = Table(
     "change_sequence",
     metadata,
@@ -360,6 +362,7 @@ reader_resets = Table(
     metadata,
     Column("user_id", _ID, primary_key=True),
     Column("reset_at", BigInteger, nullable=False),
+    Column("controls_reset_at", BigInteger, nullable=False),  # the last that took controls away, too
 )
 
 # Written by the API: keys of the API, by a hash of each.

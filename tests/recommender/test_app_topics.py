@@ -249,6 +249,22 @@ def test_an_erasure_holds_against_a_replay(mapped: Any) -> None:
     assert len(rows_of(mapped, memberships)) == 1, "who comes back is a new reader"
 
 
+def test_what_an_app_told_before_an_erasure_is_gone_though_it_came_between(mapped: Any) -> None:
+    say(mapped, ACTIONS, type="joined", member=7, board="c1")
+    say(mapped, ACTIONS, type="blocked", member=7, whom="bob")
+    say(mapped, ACTIONS, type="blocked", member=8, whom="7")
+    assert mapped.client.delete("/v1/users/7").status_code == 202
+    while mapped.service.consumers[-1].run_once(0):
+        pass
+    assert [row.user_id for row in rows_of(mapped, reader_controls)] == ["7", "8"]
+    for _ in range(2):
+        mapped.settle()
+        assert rows_of(mapped, memberships) == rows_of(mapped, reader_controls) == []
+        with mapped.engine.begin() as transaction:
+            transaction.execute(positions.delete().where(positions.c.consumer_group == GROUP))
+        mapped.restart()
+
+
 def test_a_reader_may_write_nearfeeds_own_topics_beside_it(mapped: Any) -> None:
     mapped.log.append([record_of(Interaction(user_id="9", item_id="p1", kind="read"))])
     say(mapped, ACTIONS, type="liked", member=9, post="p1")
@@ -280,11 +296,11 @@ def test_whenever_the_process_ends_the_rows_are_those_of_the_messages(
     run = f"r{next(_NUMBERS)}-"
     for kind, member, number in actions:
         say(mapped, ACTIONS, type=kind, member=f"{run}{member}", post=f"p{number}", board=f"c{number % 2}")
-    consumer = mapped.service.consumers[1]
+    consumer = mapped.service.consumers[-1]
     for after in breaks:
         _killed_run(consumer, after)
         mapped.restart()
-        consumer = mapped.service.consumers[1]
+        consumer = mapped.service.consumers[-1]
     mapped.settle()
     liked = {(f"{run}{member}", f"p{number}") for kind, member, number in actions if kind == "liked"}
     last = {(member, number % 2): kind for kind, member, number in actions if kind in ("joined", "left")}

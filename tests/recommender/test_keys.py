@@ -1,6 +1,8 @@
 """Keys of SQL: made, found by their text alone, rotated without a gap, revoked, and told to every process."""
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from nearfeed_contracts.tables import api_keys
 from nearfeed_recommender.access.keys.changing import create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.live import LiveKeys, Snapshot, find_key
 from nearfeed_recommender.access.keys.minting import mint_key, split_key
-from nearfeed_recommender.access.keys.rows import Key, WantedKey, has_live_keys
+from nearfeed_recommender.access.keys.rows import Key, WantedKey, has_live_keys, keys_where
 from nearfeed_runtime.auditing import audited
 from nearfeed_runtime.operations import Listed, Said
 from nearfeed_runtime.sql import reading
@@ -210,3 +212,28 @@ def test_commands_make_list_rotate_and_revoke(world: Any) -> None:
     assert status_with(world, text) == 401
     with pytest.raises(Exception, match=r"The scopes\.0 of a key"):
         list(run["keys.create"](name="app", scopes=["feeds"], actor="Ann"))
+
+
+def test_over_http_an_id_alone_names_a_key(world: Any) -> None:
+    world.settings.api_keys = {"boss": ["admin"]}
+    world.client.headers["x-api-key"] = "boss"
+    made = world.client.post(URL, json={"name": "app", "scopes": ["feed"]}).json()
+    assert world.client.delete(f"{URL}/app").status_code == 404
+    assert world.client.post(f"{URL}/app/rotate", json={}).status_code == 404
+    assert status_with(world, made["key"]) == 200
+
+
+def test_rotations_at_once_come_one_after_the_other(world: Any) -> None:
+    create_key(world.engine, wanted(), "Ann")
+    together = threading.Barrier(4)
+
+    def rotate(_: int) -> None:
+        together.wait(30)
+        rotate_key(world.engine, "app", 0, "Ann")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(rotate, range(4)))
+    with reading(world.engine) as connection:
+        states = [key.state(now_micros()) for key in keys_where(connection)]
+    assert states.count("live") == 1
+    assert len(states) == 5

@@ -9,8 +9,10 @@ from prometheus_client import REGISTRY
 from sqlalchemy import func, select, update
 
 from nearfeed_contracts.event_log import LogUnavailableError
+from nearfeed_contracts.events import Served, ServedItem
 from nearfeed_contracts.fields import from_micros, to_micros
-from nearfeed_contracts.tables import served_items, served_requests
+from nearfeed_contracts.tables import outcomes, served_items, served_requests
+from nearfeed_contracts.topics import record_of
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_recommender.ledger import served as ledger
 from nearfeed_runtime.sql import reading, writing
@@ -52,6 +54,45 @@ def test_pages_of_a_feed_are_kept_with_position_source_score_and_inputs(served: 
         assert (inputs.item_id, inputs.community_id) == (item["id"], item["community_id"])
         assert from_micros(inputs.published_at) == datetime.fromisoformat(item["published_at"])
         assert item["source"] in inputs.ranks
+
+
+def test_a_page_that_is_asked_for_again_takes_no_click_from_what_it_lacks_now(served: Any) -> None:
+    cursor = feed(served, "u")["next_cursor"]
+    before = feed(served, "u", cursor=cursor)
+    clicked = before["items"][0]["id"]
+    event = {"user_id": "u", "item_id": clicked, "kind": "read", "request_id": before["request_id"]}
+    assert served.client.post("/v1/events", json=event).status_code == 202
+    served.settle()
+    after = feed(served, "u", cursor=cursor)
+    served.settle()
+    assert clicked not in [item["id"] for item in after["items"]]
+    shown = [item["id"] for page in (before, after) for item in page["items"]]
+    assert {row.item_id for row in rows(served, served_items)} >= set(shown)
+    assert [(row.item_id, row.attribution) for row in rows(served, outcomes)] == [(clicked, "told")]
+
+
+def test_the_row_of_a_feed_is_that_of_its_first_page_also_where_its_first_post_was_passed_over(
+    served: Any,
+) -> None:
+    def page(start: int, provider: str) -> Served:
+        item = ServedItem(item_id="p1", position=start + 1, source="s", score=0.0)
+        asked = {"request_id": "r", "user_id": "u", "served_at": datetime.now(UTC), "section": "feed"}
+        return Served(**asked, provider=provider, config_version=0, start=start, items=(item,))
+
+    served.log.append([record_of(page(5, "second")), record_of(page(0, "first"))])
+    served.settle()
+    assert [row.provider for row in rows(served, served_requests)] == ["first"]
+
+
+def test_what_is_served_after_an_erasure_stays(served: Any) -> None:
+    feed(served, "u")
+    served.settle()
+    assert served.client.delete("/v1/users/u").status_code == 202
+    later = feed(served, "u")["request_id"]
+    served.client.app.state.context.serving.ledger.flush()
+    served.service.consumers[1].run_once(0)
+    served.settle()
+    assert [row.request_id for row in rows(served, served_requests)] == [later]
 
 
 def test_a_replay_changes_nothing_and_an_erased_reader_is_gone_for_good(served: Any) -> None:

@@ -1,5 +1,6 @@
 """What came of what was served, over the API: impressions, actions, erasure, age, what the ledger says."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -229,9 +230,27 @@ def test_an_answer_of_an_experiment_is_noted_also_where_it_failed(served: Any) -
     asked = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0, "whole", "colour", "red", 0.25, "unit")
     with pytest.raises(ZeroDivisionError), failure_noted(serving, request, asked):  # type: ignore[arg-type]
         raise ZeroDivisionError
+    later = replace(asked, start=5, state="degraded")
+    note_served(serving, request, later, (), None)  # type: ignore[arg-type]
     alone = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0)
     note_served(serving, request, alone, (), None)  # type: ignore[arg-type]
     served.settle()
     (row,) = rows(served, served_requests)
     assert (row.page, row.section, row.provider, row.state) == ("home", "top", "odd", "failed")
     assert (row.experiment, row.arm, row.propensity, row.unit_id) == ("colour", "red", 0.25, "unit")
+
+
+def test_whoever_of_a_group_told_it_an_answer_is_known_while_they_belong_together(served: Any) -> None:
+    def attributions() -> list[str]:
+        return [row.attribution for row in rows(served) if row.user_id == "phone"]
+
+    answer = feed(served, "tablet")
+    served.settle()
+    assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
+    click = {"item_id": answer["items"][0]["id"], "kind": "click", "request_id": answer["request_id"]}
+    tell(served, click, user_id="phone")
+    assert attributions() == ["forged"]
+    assert served.client.put("/v1/users/ann/anonymous/tablet").status_code == 204
+    assert attributions() == ["told"]
+    assert served.client.delete("/v1/users/tablet").status_code == 202
+    assert attributions() == ["forged"]

@@ -112,3 +112,27 @@ def test_what_a_reader_has_hidden_or_rated_low_is_read_as_excluded(served: Any) 
         audience = audience_of(connection, "me", frozenset(), None)
     assert audience.seen == {"p1", "p2", "p3"}
     assert audience.excluded == {"p2", "p3"}
+
+
+def test_a_language_is_that_of_the_post_as_it_is_now(served: Any) -> None:
+    def shown(**more: Any) -> dict[str, Any]:
+        return dict(served.client.get("/v1/feed", params={"user_id": "me", "limit": 3, **more}).json())
+
+    for number in range(20):
+        served.put_post(f"p{number}", f"c{number % 2}", language="en")
+    filters = [*DEFAULT_FILTERS, {"language": ["en"]}]
+    config = {
+        "feed": "latest",
+        "models": {},
+        "providers": {"latest": {"sources": {"latest": {"type": "latest"}}, "filters": filters}},
+    }
+    stated = {"author": "tester", "reason": "a test"}
+    answer = served.client.put("/v1/admin/config", params=stated, json=config)
+    assert answer.status_code == 200, answer.text
+    first = shown()
+    second = [item["id"] for item in shown(cursor=first["next_cursor"])["items"]]
+    moved = [first["items"][0]["id"], second[0]]
+    for item in moved:
+        served.put_post(item, f"c{int(item[1:]) % 2}", language="de")
+    assert [item["id"] for item in shown(cursor=first["next_cursor"])["items"]][:2] == second[1:]
+    assert moved[0] not in [item["id"] for item in shown()["items"]]

@@ -8,12 +8,34 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.exc import OperationalError
 
+from nearfeed_contracts.events import decode
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.runs import Manifest, RankedBatch, write_lists, write_manifest
-from nearfeed_contracts.tables import edges, erased_users, metadata, outbox, vertices
+from nearfeed_contracts.tables import (
+    communities,
+    edges,
+    erased_users,
+    items,
+    metadata,
+    outbox,
+    reader_controls,
+    vertices,
+)
 from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_core.pixie.building import build
 from nearfeed_core.pixie.files import save
@@ -47,7 +69,7 @@ def owned() -> Iterator[tuple[Table, Column[Any]]]:
                 yield table, column
 
 
-TEXTS = {"page": "{}", "reader": "{}", "inputs": "{}", "tags": '["a"]', "control": "less"}
+TEXTS = {"page": "{}", "reader": "{}", "inputs": "{}", "tags": '["a"]', "control": "less", "language": "en"}
 VALUES: dict[type, Any] = {
     Boolean: False,
     LargeBinary: np.ones(2, "<f4").tobytes(),
@@ -63,18 +85,35 @@ def value_of(column: Column[Any], user: str) -> Any:
     if column.name.endswith("_at"):
         return now_micros() - 1_000_000
     found = next((value for kind, value in VALUES.items() if isinstance(column.type, kind)), None)
-    return TEXTS.get(column.name, f"x-{user}"[:16]) if found is None else found
+    if found is not None:
+        return found
+    whole = isinstance(column.type, Text)
+    return TEXTS.get(column.name, f"x-{user}" if whole else f"x-{user}"[:16])
 
 
-def fill(world: Any, user: str) -> None:
-    """A row of the reader in each table that has a column for one, and in those that hang on them."""
+def fill(world: Any, user: str, author: str = "nobody") -> None:
+    """A row of the reader in each table that has a column for one, and in those that hang on them.
+
+    They name an author wherever a row of a reader may.
+    """
     tables = {table.name: table for table, _ in owned()} | {"served_items": metadata.tables["served_items"]}
     with writing(world.engine) as transaction:
         for table in tables.values():
             row = {column.name: value_of(column, user) for column in table.columns}
             if "request_id" in row and table.name != "outcomes":
                 row["request_id"] = f"r-{user}"
+            row |= {name: value for name, value in naming(author).items() if name in row}
+            if table.name == "feed_pages":
+                row["page"] = json.dumps({"user_id": user})
+            if table.name == "reader_controls":
+                row |= {"control": "follow", "target": author}
             transaction.execute(insert(table).values(**row))
+
+
+def naming(author: str) -> dict[str, str]:
+    """What is known of others, with an author in it, as ReaderInputs and PostInputs have them."""
+    reader, post = {"authors": {author: 1.0}}, {"author_id": author}
+    return {"reader": json.dumps(reader), "inputs": json.dumps(post)}
 
 
 def ask(world: Any, path: str, expected: int = 200) -> Any:
@@ -160,6 +199,43 @@ def test_an_erasure_leaves_no_table_with_the_reader(world: Any) -> None:
     assert everywhere(world, OTHER) >= {table.name for table, _ in owned()} - {"user_vectors"}
 
 
+@pytest.mark.parametrize("posts", ["delete", "anonymise"])
+def test_what_others_rows_say_of_an_erased_author_is_gone_or_told(world: Any, posts: str) -> None:
+    world.add_space("s1")
+    fill(world, USER)
+    fill(world, OTHER, author=USER)
+    with writing(world.engine) as transaction:
+        made = insert(communities).from_select(
+            ["community_id", "created_at"], select(items.c.community_id, items.c.published_at)
+        )
+        transaction.execute(made)
+    before = ask(world, f"/v1/admin/erasure/{USER}")["remains"]
+    assert {
+        "where": "SQL reader_controls",
+        "what": "1 row of others, on this author",
+        "until": None,
+    } in before
+    assert world.client.delete("/v1/users", params={"user_id": USER, "posts": posts}).status_code == 202
+    world.settle()
+    report = ask(world, f"/v1/admin/erasure/{USER}")
+    assert report["done"]
+    told_of = {each["where"].removeprefix("SQL ") for each in report["remains"]}
+    texts = set() if posts == "delete" else {"items"}  # the body of the own post, which stays
+    assert everywhere(world, USER) == {"served_items", "served_requests"} | texts
+    assert everywhere(world, USER) <= told_of | texts
+    with reading(world.engine) as connection:
+        targets = list(connection.scalars(select(reader_controls.c.target)))
+        author = connection.scalar(select(items.c.author_id).where(items.c.author_id.startswith("erased-")))
+    assert targets == ([] if posts == "delete" else [author])
+    subscription = world.log.subscribe(["reader-controls"], "test", lambda _: 0)
+    changes = [decode(message.value) for message in subscription.poll(100, 0.0)]
+    subscription.close()
+    assert [(c.user_id, c.target, c.active) for c in changes] == [
+        (OTHER, USER, False),
+        *([] if posts == "delete" else [(OTHER, author, True)]),
+    ]
+
+
 def write_run(world: Any, name: str, users: list[str], created: datetime) -> None:
     url = f"{world.settings.runs_url}/{name}"
     ranks = np.ones(len(users), np.int64)
@@ -237,10 +313,15 @@ def test_all_is_gone_after_the_time_and_old_runs_end(served: Any) -> None:
     }
     with pytest.raises(RemainsError, match="erasure prune"):
         operation(served, "erasure.check", user_id=USER)
-    assert len(operation(served, "erasure.prune")) == 2
+    assert len(operation(served, "erasure.prune", actor="Ann")) == 2
+    changes = ask(served, "/v1/admin/audit")["changes"]
+    assert {(each["actor"], each["action"], each["target"]) for each in changes[:2]} == {
+        ("Ann", "erasure.prune", "run old"),
+        ("Ann", "erasure.prune", "run old-graph"),
+    }
     assert ask(served, f"/v1/admin/erasure/{USER}")["remains"] == []
     assert "nothing is left" in operation(served, "erasure.check", user_id=USER)[-1].text
-    assert "No run" in operation(served, "erasure.prune")[0].text
+    assert "No run" in operation(served, "erasure.prune", actor="Ann")[0].text
 
 
 def test_what_cannot_be_read_is_no_clean_bill(served: Any) -> None:

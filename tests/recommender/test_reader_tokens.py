@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearfeed_recommender.access import token_keys
 from nearfeed_recommender.access.reader_tokens import TokenError, Tokens, reader_of
 from nearfeed_recommender.access.token_keys import (
     KeySet,
@@ -175,6 +177,22 @@ def test_a_broken_set_leaves_the_keys_of_before(tmp_path: Path, text: str) -> No
     with pytest.raises((jwt.PyJWTError, ValueError)):
         key_set.fetch()
     assert reader_of(Tokens(key_set.key_of), signed(RSA_KEY, "RS256", {"kid": "one"})) == "reader-1"
+
+
+def test_whatever_fails_the_set_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    key_set, stop = KeySet("http://host/keys"), threading.Event()
+    faults = iter([TypeError("a key of another form"), OSError("away")])
+
+    def fetch() -> None:
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+        stop.set()
+
+    monkeypatch.setattr(key_set, "fetch", fetch)
+    monkeypatch.setattr(token_keys, "_PAUSE_SECONDS", 0.001)
+    key_set.run(stop)
+    assert next(faults, None) is None
 
 
 SMALL_RSA = pem_of(rsa.generate_private_key(65_537, 1_024))

@@ -16,12 +16,21 @@ from sqlalchemy import func, select
 from nearfeed_contracts.events import KINDS, Interaction, ReaderReset, UserErased
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.runs import Block, Manifest, RankedBatch, write_lists, write_manifest
-from nearfeed_contracts.tables import erased_users, interactions, reader_resets, user_vectors
+from nearfeed_contracts.tables import (
+    erased_users,
+    feed_pages,
+    interactions,
+    outcomes,
+    reader_resets,
+    user_vectors,
+)
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
-from nearfeed_core.readings import Reading, WeightRule, weights_of
+from nearfeed_core.readings import EXCLUDING, Reading, WeightRule, weights_of
+from nearfeed_recommender.answers import feed
+from nearfeed_recommender.readers.resets import put_reset
 from nearfeed_recommender.readers.user_vectors import stored_vector
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import reading, writing
 
 BASE = 1_700_000_000_000_000
 DAY = 86_400_000_000
@@ -94,7 +103,8 @@ def test_what_was_done_after_it_alone_is_left_in_any_order_and_after_any_replay(
         served.settle()
     rows = merged([one for one in told if one.occurred_at > moment])
     assert stored(served, user) == rows
-    counted = {item: row for item, row in rows.items() if row.newest_at() is not None}
+    down = {one.item_id for one in told if one.kind in EXCLUDING and one.occurred_at <= moment and not erased}
+    counted = {item: row for item, row in rows.items() if row.newest_at() is not None and item not in down}
     with reading(served.engine) as connection:
         vector = stored_vector(connection, "s1", user)
         resets = connection.scalar(select(func.count()).where(reader_resets.c.user_id == user))
@@ -178,6 +188,84 @@ def test_a_reset_leaves_what_was_set_unless_told_otherwise(served: Any) -> None:
     assert ask(served, "/v1/users/u/controls")["controls"] == []
     assert ask(served, "/v1/users/u/communities")["communities"] == []
     assert len(feed_of(served, "u")) == 20
+
+
+@pytest.mark.parametrize("kind", EXCLUDING)
+def test_what_was_turned_down_just_before_a_reset_stays_away_unless_controls_go(
+    served: Any, kind: str
+) -> None:
+    tell(served, "u", kind, "p2")
+    reset(served, "u")
+    served.settle()
+    controls = ask(served, "/v1/users/u/controls")["controls"]
+    assert [(each["control"], each["target"]) for each in controls] == [("hide", "p2")]
+    assert "p2" not in feed_of(served, "u")
+    tell(served, "u", kind, "p4")
+    reset(served, "u", controls=True)
+    served.settle()
+    past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    tell(served, "u", kind, "p6", occurred_at=past)
+    served.settle()
+    assert ask(served, "/v1/users/u/controls")["controls"] == []
+    assert len(feed_of(served, "u")) == 20
+
+
+def test_a_control_that_was_lifted_before_the_consumer_saw_the_reset_stays_lifted(served: Any) -> None:
+    tell(served, "u", "hide", "p2")
+    served.settle()
+    reset(served, "u")
+    assert served.client.delete("/v1/users/u/controls/hide/p2").status_code == 204
+    served.settle()
+    assert ask(served, "/v1/users/u/controls")["controls"] == []
+
+
+@pytest.mark.parametrize("wish", ["reset", "erase"])
+def test_a_ranking_of_before_that_is_kept_after_it_is_gone(served: Any, wish: str) -> None:
+    cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
+    with reading(served.engine) as connection:
+        (kept,) = connection.execute(select(feed_pages)).mappings().all()
+    if wish == "reset":
+        reset(served, "u")
+    else:
+        served.client.delete("/v1/users/u")
+    with writing(served.engine) as transaction:
+        transaction.execute(feed_pages.insert().values(**kept))
+    gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
+    assert gone.status_code == 410
+    served.settle()
+    with reading(served.engine) as connection:
+        left = len(connection.execute(select(feed_pages)).all())
+    assert left == (1 if wish == "reset" else 0)
+    again = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
+    assert len(ask(served, "/v1/feed", user_id="u", limit=3, cursor=again)["items"]) == 3
+
+
+def test_a_ranking_is_as_old_as_what_was_read_for_it(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = feed.keep_ranking
+
+    def reset_first(*arguments: Any) -> None:
+        put_reset(arguments[0], "u", now_micros(), controls=False)
+        keep(*arguments)
+
+    monkeypatch.setattr(feed, "keep_ranking", reset_first)
+    cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
+    gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
+    assert gone.status_code == 410
+
+
+@pytest.mark.parametrize("wish", ["reset", "erase"])
+def test_what_a_fast_clock_told_before_it_is_void(served: Any, wish: str) -> None:
+    ahead = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    tell(served, "u", "read", "p1", occurred_at=ahead)
+    if wish == "reset":
+        reset(served, "u")
+    else:
+        served.client.delete("/v1/users/u")
+    served.settle()
+    assert stored(served, "u") == {}
+    with reading(served.engine) as connection:
+        known = connection.execute(select(outcomes)).all()
+    assert len(known) == (1 if wish == "reset" else 0)
 
 
 def test_late_events_of_before_and_a_later_reset_of_less_change_nothing(served: Any) -> None:

@@ -2,8 +2,15 @@
 
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from nearfeed_contracts.events import Served
+from nearfeed_recommender.ledger import writing
 from nearfeed_recommender.ledger.tallies import Tally, abandoned
 
 KILLED = """
@@ -38,3 +45,38 @@ def test_a_process_that_has_settled_all_leaves_nothing(tmp_path: Path) -> None:
     tally.close()
     tally.noted()
     assert list((tmp_path / "new").iterdir()) == []
+
+
+class _Log:
+    def append(self, records: object) -> None:
+        pass
+
+
+def test_what_is_noted_while_the_tally_begins_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = writing.Ledger(_Log(), tmp_path, lambda *_: None)  # type: ignore[arg-type]
+    section = Served(
+        request_id="r",
+        user_id="u",
+        served_at=datetime.now(UTC),
+        section="feed",
+        provider="p",
+        config_version=0,
+        items=(),
+    )
+    noting = threading.Thread(target=ledger.note, args=(lambda: section,))
+
+    def begin(folder: Path, waiting: int) -> Tally:
+        noting.start()
+        noting.join(0.1)
+        return Tally(folder, waiting)
+
+    monkeypatch.setattr(writing, "Tally", begin)
+
+    def wait(_: float) -> bool:
+        noting.join()
+        return True
+
+    ledger.run(SimpleNamespace(wait=wait))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

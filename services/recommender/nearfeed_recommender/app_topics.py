@@ -26,6 +26,7 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.catalogue import put_communities
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import TopicMap, events_of, read_topic_map
+from nearfeed_recommender.readers.erasing import ON_AUTHORS
 from nearfeed_recommender.readers.erasures import erased_since
 from nearfeed_recommender.readers.memberships import leave_community, put_memberships, set_control
 from nearfeed_runtime.consume import Consumer, Handlers
@@ -72,9 +73,20 @@ def change_memberships(secret: bytes, transaction: Connection, events: Sequence[
 
 
 def change_controls(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
-    """Sets and lifts controls, in order."""
-    for change in _not_erased(transaction, secret, events, ReaderControlChanged):
-        set_control(transaction, change.user_id, change.control, change.target, change.active)
+    """Sets and lifts controls, in order; none on an author who was erased since."""
+    changes = _not_erased(transaction, secret, events, ReaderControlChanged)
+    gone = erased_since(transaction, secret, [(c.target, to_micros(c.changed_at)) for c in changes])
+    for change, void in zip(changes, gone, strict=True):
+        if void and change.control in ON_AUTHORS:
+            continue
+        set_control(
+            transaction,
+            change.user_id,
+            change.control,
+            change.target,
+            change.active,
+            to_micros(change.changed_at),
+        )
 
 
 def _not_erased(transaction: Connection, secret: bytes, events: Iterable[Event], form: type[C]) -> list[C]:

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, select
 
 from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.tables import interactions, items
-from nearfeed_contracts.vector_store import Filter
+from nearfeed_contracts.vector_store import Filter as SearchFilter
 from nearfeed_core.readings import Reading
+from nearfeed_recommender.config.schema import Filter, LanguageFilter
 from nearfeed_recommender.providers.candidates import Facts
 from nearfeed_recommender.readers.memberships import Controls, communities_of, controls_of
 from nearfeed_recommender.readers.resets import reset_of
@@ -62,24 +63,29 @@ class Audience:
     own: bool = False
     wanted: frozenset[str] | None = None
     joined: frozenset[str] = frozenset()
+    languages: tuple[LanguageFilter, ...] = ()
 
-    def relaxed(self, filters: Collection[object]) -> "Audience":
-        """Without the filters membership, date, seen and own, as far as they are not among `filters`."""
+    def relaxed(self, filters: Collection[Filter]) -> "Audience":
+        """Without the filters membership, date, seen and own, as far as they are not among `filters`.
+
+        Those by language hold as they are named.
+        """
         return replace(
             self,
             communities=self.communities if "membership" in filters else self.wanted,
             published_after=self.published_after if "date" in filters else None,
             seen=self.seen if "seen" in filters else frozenset(),
             own="own" not in filters,
+            languages=tuple(rule for rule in filters if isinstance(rule, LanguageFilter)),
         )
 
     def without(self, items: frozenset[str]) -> "Audience":
         """The same, but for some posts."""
         return replace(self, excluded=self.excluded | items) if items else self
 
-    def filter(self) -> Filter:
+    def filter(self) -> SearchFilter:
         """The part of it that a search can apply."""
-        return Filter(
+        return SearchFilter(
             community_ids=self.communities,
             published_after=self.published_after,
             exclude_item_ids=self.seen | self.excluded | self.controls.items,
@@ -96,7 +102,17 @@ class Audience:
             and (self.own or facts.author_id != self.user_id)
             and facts.author_id not in self.controls.authors
             and self.controls.tags.isdisjoint(facts.tags)
+            and all(_is_in(rule, facts.language) for rule in self.languages)
         )
+
+
+def _is_in(rule: LanguageFilter, language: str | None) -> bool:
+    """`en` has `en-GB` too, in any case (basic filtering, RFC 4647); an unknown language passes."""
+    if language is None:
+        return True
+    parts = language.lower().split("-")
+    prefixes = {"-".join(parts[:length]) for length in range(1, len(parts) + 1)}
+    return not prefixes.isdisjoint(wanted.lower() for wanted in rule.language)
 
 
 def audience_of(

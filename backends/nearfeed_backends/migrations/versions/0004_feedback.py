@@ -122,8 +122,10 @@ def create_readers() -> None:
         "reader_resets",
         sa.Column("user_id", ID, nullable=False),
         sa.Column("reset_at", sa.BigInteger(), nullable=False),
+        sa.Column("controls_reset_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id"),
     )
+    create_index("reader_controls_by_target", "reader_controls", ["target"])
 
 
 def create_access() -> None:

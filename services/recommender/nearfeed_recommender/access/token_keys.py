@@ -99,8 +99,14 @@ class KeySet:
             self._missed.clear()
             try:
                 self.fetch()
-            except (PyJWTError, OSError, ValueError) as error:
-                logger.warning("keys of tokens cannot be fetched", url=self._url, error=str(error))
+            except Exception as error:
+                expected = isinstance(error, PyJWTError | OSError | ValueError)
+                logger.warning(
+                    "keys of tokens cannot be fetched",
+                    url=self._url,
+                    error=str(error),
+                    exc_info=not expected,
+                )
                 self._missed.set()
             self._rest(stop)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 from sqlalchemy import Connection
 
+from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.answers.rankings import (
     Ranking,
     entries_of,
@@ -62,7 +63,7 @@ def first_page(
     explain: bool = False,
 ) -> FeedPage:
     """Ranks for the reader, keeps the ranking for the pages to come, and shows its first page."""
-    began = time.perf_counter()
+    began, asked_at = time.perf_counter(), now_micros()
     now = serving.config.current
     with reading(serving.engine) as connection:
         audience = audience_of(connection, user_id, wanted, published_after)
@@ -94,7 +95,7 @@ def first_page(
         )
         page = _show(serving, connection, request, ranking, ranked.inputs, 0, limit, began)
     if page.next_cursor:
-        committed(serving.engine, lambda kept: keep_ranking(kept, ranking, serving.page_ttl_micros))
+        committed(serving.engine, lambda kept: keep_ranking(kept, ranking, asked_at, serving.page_ttl_micros))
     FEEDS.labels(page.items[0].entry.source if page.items else "none", str(page.degraded).lower()).inc()
     return page
 
@@ -104,7 +105,7 @@ def next_page(serving: Serving, user_id: str, cursor: str, limit: int) -> FeedPa
     began = time.perf_counter()
     request_id, position = read_cursor(serving.secret, user_id, cursor)
     with reading(serving.engine) as connection:
-        ranking = kept_ranking(connection, request_id, serving.page_ttl_micros)
+        ranking = kept_ranking(connection, serving.secret, request_id, serving.page_ttl_micros)
         audience = audience_of(connection, user_id, frozenset(ranking.communities), ranking.published_after)
         ids = [entry.item_id for entry in ranking.entries[position:]]
         audience = audience.without(close_ones(serving, audience.controls.less, ranking.space, ids))

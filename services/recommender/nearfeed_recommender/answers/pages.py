@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
 from nearfeed_contracts.events import ServedState
 from nearfeed_recommender.answers.rankings import Entry, entries_of
-from nearfeed_recommender.answers.showing import ShownPost, visible_from, with_reasons
+from nearfeed_recommender.answers.showing import ShownPost, Visible, visible_from, with_reasons
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
 from nearfeed_recommender.experiments.assigning import Assignment
@@ -19,7 +19,7 @@ from nearfeed_recommender.experiments.choosing import arms_of, choose, noted_fie
 from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.ledger.notes import Answer, note_served
 from nearfeed_recommender.ledger.request_ids import new_nonce, sign_request_id
-from nearfeed_recommender.posts import Post, audience_of, posts_by_id
+from nearfeed_recommender.posts import audience_of, posts_by_id
 from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.pipeline import Ranked, rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
@@ -139,22 +139,22 @@ def _rank(serving: Serving, request: Request, now: Snapshot, page: Page, explain
     return plans
 
 
-def _show(connection: Connection, request: Request, plans: Sequence[_Plan]) -> list[list[tuple[Entry, Post]]]:
+def _show(connection: Connection, request: Request, plans: Sequence[_Plan]) -> list[list[Visible]]:
     """What of each section may be seen, by one question to SQL where nothing has changed meanwhile."""
     at_hand = posts_by_id(connection, list(chain(*(plan.first_ids for plan in plans))))
     taken: set[str] = set()
-    shown: list[list[tuple[Entry, Post]]] = []
+    shown: list[list[Visible]] = []
     for plan in plans:
         audience = request.audience.relaxed(plan.ranked.filters if plan.ranked else ())
         entries = [entry for entry in plan.entries if entry.item_id not in taken]
         posts, _ = visible_from(connection, audience, entries, 0, plan.section.limit, at_hand)
-        taken.update(post.id for _, post in posts)
+        taken.update(each.post.id for each in posts)
         shown.append(posts)
     return shown
 
 
 def _filled(
-    plans: Sequence[_Plan], shown: Sequence[Sequence[tuple[Entry, Post]]], posts: Sequence[ShownPost]
+    plans: Sequence[_Plan], shown: Sequence[Sequence[Visible]], posts: Sequence[ShownPost]
 ) -> list[SectionAnswer]:
     """`posts` has those of all sections, one after the other."""
     following: Iterator[ShownPost] = iter(posts)

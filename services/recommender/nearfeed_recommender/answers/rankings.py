@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
+from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.experiments.assigning import Assignment
 from nearfeed_recommender.providers.candidates import SOURCE_MARK, Mark
 from nearfeed_recommender.providers.pipeline import Ranked
+from nearfeed_recommender.readers.resets import began_anew_at
 from nearfeed_runtime.sql import upsert
 
 _SIGNATURE_BYTES = 16
+_FILTERS: TypeAdapter[tuple[Filter, ...]] = TypeAdapter(tuple[Filter, ...])
 
 
 class InvalidCursorError(NearfeedError):
@@ -50,7 +54,7 @@ class Ranking:
     provider: str
     config_version: int
     failures: Mapping[str, str]
-    filters: tuple[str, ...]
+    filters: tuple[Filter, ...]
     communities: tuple[str, ...]
     published_after: int | None
     entries: tuple[Entry, ...]
@@ -71,25 +75,28 @@ def entries_of(ranked: Ranked, *, explain: bool) -> tuple[Entry, ...]:
     )
 
 
-def keep_ranking(transaction: Connection, ranking: Ranking, ttl_micros: int) -> None:
-    """Stores a ranking, and removes those whose time is over."""
-    now = now_micros()
-    transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now - ttl_micros))
-    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": now}
+def keep_ranking(transaction: Connection, ranking: Ranking, asked_at: int, ttl_micros: int) -> None:
+    """Stores a ranking, and removes those whose time is over.
+
+    `asked_at` is a time, in microseconds, before anything was read for it.
+    """
+    transaction.execute(delete(feed_pages).where(feed_pages.c.created_at < now_micros() - ttl_micros))
+    row = {"request_id": ranking.request_id, "user_id": ranking.user_id, "created_at": asked_at}
     upsert(transaction, feed_pages, [{**row, "page": _encode(ranking)}])
 
 
-def kept_ranking(connection: Connection, request_id: str, ttl_micros: int) -> Ranking:
-    """Raises ExpiredCursorError."""
-    query = select(feed_pages.c.page).where(
+def kept_ranking(connection: Connection, secret: bytes, request_id: str, ttl_micros: int) -> Ranking:
+    """Raises ExpiredCursorError, also where the reader was reset or erased since."""
+    query = select(feed_pages).where(
         feed_pages.c.request_id == request_id, feed_pages.c.created_at >= now_micros() - ttl_micros
     )
-    page = connection.scalar(query)
-    if page is None:
+    row = connection.execute(query).one_or_none()
+    if row is None or row.created_at <= began_anew_at(connection, secret, row.user_id):
         raise ExpiredCursorError("cursor: its page is no longer kept; ask anew without a cursor.")
-    body = orjson.loads(page)
+    body = orjson.loads(row.page)
     body["entries"] = tuple(_entry(*entry) for entry in body["entries"])
-    body |= {name: tuple(body[name]) for name in ("communities", "filters")}
+    body["communities"] = tuple(body["communities"])
+    body["filters"] = _FILTERS.validate_python(body["filters"])
     assignment = body.pop("assignment", None)
     return Ranking(**body, assignment=Assignment(**assignment) if assignment else None)
 
@@ -121,6 +128,7 @@ def read_cursor(secret: bytes, user_id: str, cursor: str) -> tuple[str, int]:
 
 def _encode(ranking: Ranking) -> str:
     body = {**vars(ranking), "failures": dict(ranking.failures)}
+    body["filters"] = _FILTERS.dump_python(ranking.filters)
     return orjson.dumps(body, default=tuple).decode()
 
 

@@ -7,12 +7,13 @@ from sqlalchemy import Connection
 
 from nearfeed_contracts.vector_store import Filter, Hit, VectorStore
 from nearfeed_recommender.catalogue import UnknownItemError
+from nearfeed_recommender.config.schema import NamedFilter
 from nearfeed_recommender.posts import Audience, Post, audience_of, posts_by_id
 from nearfeed_recommender.providers.less import close_ones
 from nearfeed_recommender.providers.serving import Serving
 
 _SPARE = 50
-_HOLDING = ("membership", "own")
+_HOLDING: tuple[NamedFilter, ...] = ("membership", "own")
 
 
 def similar_posts(

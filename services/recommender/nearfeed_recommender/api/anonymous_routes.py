@@ -11,6 +11,7 @@ from nearfeed_contracts.fields import Id
 from nearfeed_recommender.api.access import Calling, Context, require
 from nearfeed_recommender.experiments.units import merge_ids
 from nearfeed_recommender.ledger.outcomes import Joining, settle_reader
+from nearfeed_recommender.ledger.verdicts import kin_of
 from nearfeed_runtime.sql import committed
 
 router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(require("events"))])
@@ -38,5 +39,6 @@ def put_anonymous(
 
 def _merge(joining: Joining, user_id: str, anonymous_id: str, transaction: Connection) -> None:
     merge_ids(transaction, user_id, anonymous_id)
-    for each in sorted((user_id, anonymous_id)):
+    kin = kin_of(transaction, [user_id]).get(user_id, set())
+    for each in sorted(kin | {user_id, anonymous_id}):
         settle_reader(joining, transaction, each)

@@ -24,7 +24,7 @@ class EventIn(Event):
     """One action of a reader on a post, or (`impression`) that they saw it in an answer.
 
     `request_id` is that of the answer in which the post stood; an impression needs it. Without `occurred_at`
-    it happened now.
+    it happened now, and so it does where `occurred_at` lies ahead by no more than clocks may differ.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +47,13 @@ class EventIn(Event):
             raise ValueError("is required for kind impression: the request_id of the answer")
         return request_id
 
-    def to_event(self) -> Interaction | Impression:
-        """The event as it goes on the log."""
+    def to_event(self, now: datetime) -> Interaction | Impression:
+        """The event as it goes on the log: of a clock that is a little fast it has happened `now`.
+
+        An erasure or a reset makes void what was until then, so nothing may be dated after it came.
+        """
         form = Impression if self.kind == "impression" else Interaction
-        return form.model_validate(self.model_dump())
+        return form.model_validate(self.model_dump() | {"occurred_at": min(self.occurred_at, now)})
 
 
 class EventsIn(BaseModel):
@@ -90,7 +93,8 @@ def post_events(context: Context, body: Annotated[OneOrMany, Body()]) -> Accepte
         field = f"events.{index}.occurred_at" if many else "occurred_at"
         require_not_ahead(context, field, to_micros(event.occurred_at))
     _require_known(context, events, many)
-    context.log.append([record_of(event.to_event()) for event in events])
+    now = datetime.now(UTC)
+    context.log.append([record_of(event.to_event(now)) for event in events])
     return AcceptedOut(accepted=len(events))
 
 

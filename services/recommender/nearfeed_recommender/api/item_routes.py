@@ -85,7 +85,11 @@ def get_item(context: Context, item_id: ItemId) -> PostOut:
 
 @router.put("/items/{item_id:path}", summary="Add or edit a post", dependencies=[Depends(require("items"))])
 def put_item(context: Context, item_id: ItemId, content: ItemIn) -> StoredOut:
-    """Holds from the answer on; in personal feeds as soon as the post has its vector, within seconds."""
+    """Holds from the answer on; in personal feeds as soon as the post has its vector, within seconds.
+
+    A post that was moved or has other tags may be ranked for ten minutes by what it was; whether it may be
+    shown is told by what it is.
+    """
     if content.published_at:
         require_not_ahead(context, "published_at", to_micros(content.published_at))
     draft = ItemDraft(item_id=item_id, **content.model_dump())

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from nearfeed_contracts.fields import Id, from_micros, now_micros
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.access.keys.changing import NewKey, create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
 from nearfeed_recommender.api.access import Actor, Context, require
@@ -16,7 +17,6 @@ from nearfeed_runtime.sql import reading
 
 router = APIRouter(prefix="/v1/admin/keys", tags=["access"], dependencies=[Depends(require("admin"))])
 KeyId = Annotated[Id, Path(description="id of a key")]
-_HOUR_MICROS = 3_600_000_000
 
 
 class KeyOut(BaseModel):
@@ -75,7 +75,8 @@ def post_key(context: Context, actor: Actor, wanted: WantedKey) -> NewKeyOut:
 @router.post("/{key_id}/rotate", summary="Make a new key beside one", status_code=HTTPStatus.CREATED)
 def post_rotation(context: Context, actor: Actor, key_id: KeyId, wanted: RotateIn) -> RotatedOut:
     """The new one may do the same, and lives as long as the old one was to live."""
-    new, old = rotate_key(context.engine, key_id, int(wanted.grace_hours * _HOUR_MICROS), actor)
+    grace = int(wanted.grace_hours * HOUR_MICROS)
+    new, old = rotate_key(context.engine, key_id, grace, actor, by_name=False)
     context.access.keys.refresh()
     return RotatedOut(**_new_fields(new), replaces=KeyOut(**_fields(old)))
 
@@ -83,7 +84,7 @@ def post_rotation(context: Context, actor: Actor, key_id: KeyId, wanted: RotateI
 @router.delete("/{key_id}", summary="Revoke a key", status_code=HTTPStatus.NO_CONTENT)
 def delete_key(context: Context, actor: Actor, key_id: KeyId) -> Response:
     """It ends in this process with the answer, in every other within two seconds."""
-    revoke_keys(context.engine, key_id, actor)
+    revoke_keys(context.engine, key_id, actor, by_name=False)
     context.access.keys.refresh()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -242,11 +242,11 @@ def erase(
     A replay of the log does not bring it back; the log itself keeps its records for 30 days. The audit
     knows the reader by a keyed hash.
     """
-    secret = context.serving.secret
+    joining = context.joining
 
     def work(transaction: Connection) -> None:
-        erase_user(transaction, secret, user_id, posts)
-        put_audit(transaction, actor, "users.erase", hash_user(secret, user_id), {"posts": posts})
+        erase_user(transaction, joining, user_id, posts)
+        put_audit(transaction, actor, "users.erase", hash_user(joining.secret, user_id), {"posts": posts})
 
     committed(context.engine, work)
     context.relay.notify()

@@ -17,7 +17,7 @@ from nearfeed_recommender.providers.serving import Serving
 
 @dataclass(frozen=True)
 class Answer:
-    """A section of an answer; its posts stand at `start` and after.
+    """A section of an answer, or the part of it from the position `start` in its ranking on.
 
     `began` is when the request came in, by `time.perf_counter`. The rest is as in `Served`.
     """
@@ -41,9 +41,9 @@ def note_served(
 ) -> None:
     """Notes a section for the ledger; what it takes to tell it is gathered off the request's path.
 
-    One without posts is noted where it belongs to an experiment.
+    One without posts is noted where it belongs to an experiment, and nothing was shown before it.
     """
-    if shown or answer.experiment:
+    if shown or (answer.experiment and answer.start == 0):
         took_ms = (time.perf_counter() - answer.began) * 1_000
         serving.ledger.note(lambda: _told(serving, request, answer, shown, inputs, took_ms))
 
@@ -84,15 +84,16 @@ def _told(
         unit_id=answer.unit_id,
         state=answer.state,
         took_ms=took_ms,
+        start=answer.start,
         items=tuple(
             ServedItem(
                 item_id=each.post.id,
-                position=answer.start + place,
+                position=each.position,
                 source=each.entry.source,
                 score=each.entry.score,
                 inputs=posts[each.post.id].to_json(),
             )
-            for place, each in enumerate(shown)
+            for each in shown
         ),
     )
 

@@ -78,11 +78,12 @@ def prune(engine: Engine) -> int:
     return int(bool(old or times))
 
 
-def forget_served(transaction: Connection, user_id: str) -> None:
-    """Removes what a reader was served."""
-    own = select(served_requests.c.request_id).where(served_requests.c.user_id == user_id)
+def forget_served(transaction: Connection, user_id: str, until: int) -> None:
+    """Removes what a reader was served up to a time in microseconds."""
+    before = served_requests.c.served_at <= until
+    own = select(served_requests.c.request_id).where(served_requests.c.user_id == user_id, before)
     _remove(transaction, sorted(set(transaction.scalars(own))))
-    by_unit = update(served_requests).where(served_requests.c.unit_id == user_id)
+    by_unit = update(served_requests).where(served_requests.c.unit_id == user_id, before)
     transaction.execute(by_unit.values(unit_id=None))
 
 
@@ -103,7 +104,7 @@ def _remove_outcomes(transaction: Connection, until: int) -> None:
 
 def _goes_on(event: Served) -> bool:
     """Whether it is a later page of a feed."""
-    return bool(event.items) and event.items[0].position > 0
+    return event.start > 0
 
 
 def _request_row(event: Served) -> dict[str, object]:

@@ -48,6 +48,7 @@ class Ledger:
         self._keep_loss = keep_loss
         self._notes: queue.Queue[Note] = queue.Queue(_MOST_WAITING)
         self._tally: Tally | None = None
+        self._noting = threading.Lock()  # a note waits and is counted, or neither
         self._counted = False
         self._losses: Tallied[str] = Tallied()
         self._losing = threading.Lock()
@@ -55,12 +56,13 @@ class Ledger:
 
     def note(self, note: Note) -> None:
         NOTED.inc()
-        if self._tally is not None:
-            self._tally.noted()
-        try:
-            self._notes.put_nowait(note)
-        except queue.Full:
-            self._lose("full", 1)
+        with self._noting:
+            if self._tally is not None:
+                self._tally.noted()
+            try:
+                self._notes.put_nowait(note)
+            except queue.Full:
+                self._lose("full", 1)
 
     def run(self, stop: threading.Event) -> None:
         """Flushes until `stop` is set, and once more then."""
@@ -90,7 +92,8 @@ class Ledger:
     def _tallying(self) -> Iterator[None]:
         """Counts in a file within the block, as far as there can be one."""
         try:
-            self._tally = Tally(self._folder, self._notes.qsize() + len(self._unwritten))
+            with self._noting:
+                self._tally = Tally(self._folder, self._notes.qsize() + len(self._unwritten))
         except OSError as error:
             logger.warning("what is lost when this process is killed is not counted", error=str(error))
         try:

@@ -25,10 +25,11 @@ class KeptBySpace:
 
     def of(self, space: str, ids: Sequence[str]) -> dict[str, Vector]:
         """The vectors (dim) of those posts that have one in the space."""
-        if space not in self._spaces:
+        kept = self._spaces.get(space)
+        if kept is None:
             kept = Kept(partial(self._load, space), seconds=_SECONDS, most=_MOST)
             self._spaces = dict([(space, kept), *self._spaces.items()][:_SPACES])
-        return self._spaces[space].of(ids)
+        return kept.of(ids)
 
 
 def kept_contexts(engine: Engine, pooling: Pooling) -> KeptBySpace:

@@ -19,7 +19,7 @@ def without_near_duplicates(
 
     A post without a vector, or with zeros, resembles none.
     """
-    units = unit_rows([candidate.item_id for candidate in candidates], vectors)
+    units = unit_vectors([candidate.item_id for candidate in candidates], vectors)
     close = units @ units.T >= rule.similarity - ROUNDING
     dropped = np.zeros(len(candidates), np.bool_)
     for index in np.flatnonzero(np.triu(close, k=1).any(axis=1)):
@@ -36,7 +36,7 @@ def diversified(
     Relevance is 1 - place / depth, so that a strength means the same whatever the scores are.
     """
     top = candidates[: rule.depth]
-    units = unit_rows([candidate.item_id for candidate in top], vectors)
+    units = unit_vectors([candidate.item_id for candidate in top], vectors)
     order = marginal_order(units, rule.strength)
     moved = [
         top[index] if index == place else top[index].marked("slate:mmr", place + 1, top[index].score)
@@ -65,7 +65,7 @@ def marginal_order(units: Vector, strength: float) -> list[int]:
     return order
 
 
-def unit_rows(ids: Collection[str], vectors: Mapping[str, Vector]) -> Vector:
+def unit_vectors(ids: Collection[str], vectors: Mapping[str, Vector]) -> Vector:
     """(n, dim) rows of length 1; zeros for a post that has no vector."""
     known = [vectors.get(item_id) for item_id in ids]
     dim = next((len(vector) for vector in known if vector is not None), 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from nearfeed_recommender.config.schema import Filter, LanguageFilter
+from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.posts import Audience
 from nearfeed_recommender.providers.candidates import Candidate, Facts
 
@@ -19,20 +19,8 @@ def keep(
     or not.
     """
     relaxed = audience.relaxed(filters)
-    languages = [rule for rule in filters if isinstance(rule, LanguageFilter)]
     return [
         candidate
         for candidate in candidates
-        if (post := facts.get(candidate.item_id)) is not None
-        and relaxed.allows(candidate.item_id, post)
-        and all(_is_in(rule, post.language) for rule in languages)
+        if (post := facts.get(candidate.item_id)) is not None and relaxed.allows(candidate.item_id, post)
     ]
-
-
-def _is_in(rule: LanguageFilter, language: str | None) -> bool:
-    """`en` has `en-GB` too, in any case (basic filtering, RFC 4647); an unknown language passes."""
-    if language is None:
-        return True
-    parts = language.lower().split("-")
-    prefixes = {"-".join(parts[:length]) for length in range(1, len(parts) + 1)}
-    return not prefixes.isdisjoint(wanted.lower() for wanted in rule.language)

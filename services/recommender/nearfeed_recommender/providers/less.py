@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfeed_recommender.providers.candidates import Candidate
 from nearfeed_recommender.providers.contexts import contexts_of
-from nearfeed_recommender.providers.diversity import ROUNDING, unit_rows
+from nearfeed_recommender.providers.diversity import ROUNDING, unit_vectors
 from nearfeed_recommender.providers.request import Request
 from nearfeed_recommender.providers.serving import Serving
 from nearfeed_runtime.sql import reading
@@ -60,7 +60,7 @@ def nearness(serving: Serving, less: Sequence[str], space: str | None, ids: Sequ
     known = np.array([item in contexts for item in ids], np.bool_)
     if not unwanted or not known.any():
         return unknown
-    cosines = unit_rows(ids, contexts) @ unit_rows(list(unwanted), unwanted).T
+    cosines = unit_vectors(ids, contexts) @ unit_vectors(list(unwanted), unwanted).T
     return np.where(known, cosines.max(axis=1), np.nan)
 
 

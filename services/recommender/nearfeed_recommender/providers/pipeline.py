@@ -10,7 +10,7 @@ from prometheus_client import Histogram
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.answers.reasons import kind_of
-from nearfeed_recommender.config.schema import Config, Diversity, NearDuplicates, Provider
+from nearfeed_recommender.config.schema import Config, Diversity, Filter, NearDuplicates, Provider
 from nearfeed_recommender.providers.blending import blend
 from nearfeed_recommender.providers.candidates import Candidate, Facts
 from nearfeed_recommender.providers.fetching import BUCKETS, Fetches
@@ -33,7 +33,7 @@ STEP_SECONDS = Histogram(
 class Ranked:
     """What a provider (or its fallback) has come to.
 
-    `kinds` has the kinds of reason of the sources by name, `filters` the filters by name that hold.
+    `kinds` has the kinds of reason of the sources by name, `filters` the filters that hold.
     `failures` says what it had to do without: by the name of a source, or of a step. `inputs` are what a
     ranker knew, None without one.
     """
@@ -41,7 +41,7 @@ class Ranked:
     provider: str
     candidates: list[Candidate]
     kinds: Mapping[str, str]
-    filters: tuple[str, ...]
+    filters: tuple[Filter, ...]
     failures: Mapping[str, str]
     inputs: Inputs | None
 
@@ -76,8 +76,7 @@ def rank_by(
         other = rank_by(serving, request, config, provider.fallback, fetches, without)
         return replace(other, failures=failures | dict(other.failures))
     kinds = {NEW: NEW} | {source: kind_of(spec) for source, spec in provider.sources.items()}
-    filters = tuple(rule for rule in provider.filters if isinstance(rule, str))
-    return Ranked(name, candidates, kinds, filters, failures, ordered.inputs)
+    return Ranked(name, candidates, kinds, provider.filters, failures, ordered.inputs)
 
 
 def _kept(

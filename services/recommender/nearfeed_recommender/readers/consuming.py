@@ -8,12 +8,22 @@ from sqlalchemy import Connection, delete
 
 from nearfeed_contracts.events import Event, Interaction, ReaderReset, UserErased
 from nearfeed_contracts.fields import to_micros
-from nearfeed_contracts.tables import erased_users, user_vectors
+from nearfeed_contracts.tables import erased_users, feed_pages, memberships, reader_controls, user_vectors
+from nearfeed_core.readings import EXCLUDING
 from nearfeed_recommender.ledger.locks import claim_readers
 from nearfeed_recommender.ledger.outcomes import Joining, forget_outcomes
 from nearfeed_recommender.ledger.served import forget_served
+from nearfeed_recommender.readers.erasing import rename_author
 from nearfeed_recommender.readers.erasures import erased_since, erasures, hash_user
-from nearfeed_recommender.readers.resets import forget_reset, put_reset, void_since
+from nearfeed_recommender.readers.resets import (
+    LONG_AGO,
+    forget_reset,
+    leaves_controls,
+    put_reset,
+    resets,
+    void_since,
+)
+from nearfeed_recommender.readers.resetting import hide, turned_down
 from nearfeed_recommender.readers.rows import merge_events, trim_rows
 from nearfeed_recommender.readers.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
 from nearfeed_runtime.consume import Handlers
@@ -33,12 +43,29 @@ def handlers(pooling: Pooling, joining: Joining) -> Handlers:
 
 
 def merge_rows(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
-    """Merges interactions into rows, without those that an erasure or a reset made void."""
+    """Merges interactions into rows, without those that an erasure or a reset made void.
+
+    A post that was turned down before a reset stays away by a control.
+    """
     actions = [event for event in events if isinstance(event, Interaction)]
     voided = void_since(
         transaction, secret, [(event.user_id, to_micros(event.occurred_at)) for event in actions]
     )
     merge_events(transaction, [event for event, void in zip(actions, voided, strict=True) if not void])
+    void_events = [event for event, void in zip(actions, voided, strict=True) if void]
+    hide_again(transaction, secret, [event for event in void_events if event.kind in EXCLUDING])
+
+
+def hide_again(transaction: Connection, secret: bytes, events: Sequence[Interaction]) -> None:
+    """Hides posts by the control, of which a reset has made void that they were turned down.
+
+    Not where the reset, or an erasure, took controls away.
+    """
+    moments = [(event.user_id, to_micros(event.occurred_at)) for event in events]
+    kept = leaves_controls(transaction, secret, moments)
+    for event, keep in zip(events, kept, strict=True):
+        if keep:
+            hide(transaction, event.user_id, [event.item_id], to_micros(event.occurred_at))
 
 
 def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
@@ -52,13 +79,23 @@ def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[
 
 
 def reset_readers(secret: bytes, transaction: Connection, events: Sequence[Event]) -> None:
-    """Removes what readers did until they began anew; later events of before stay void."""
+    """Removes what readers did until they began anew; later events of before stay void.
+
+    Posts that they had turned down until then stay away, unless they wished controls away as well.
+    """
     wishes = [event for event in events if isinstance(event, ReaderReset)]
     voided = erased_since(transaction, secret, [(wish.user_id, to_micros(wish.reset_at)) for wish in wishes])
     for wish, void in zip(wishes, voided, strict=True):
         if not void:
-            put_reset(transaction, wish.user_id, to_micros(wish.reset_at))
-            trim_rows(transaction, wish.user_id, to_micros(wish.reset_at))
+            _reset(transaction, wish.user_id, to_micros(wish.reset_at), controls=wish.controls)
+
+
+def _reset(transaction: Connection, user_id: str, moment: int, *, controls: bool) -> None:
+    by_log_alone = resets(transaction, [user_id]).get(user_id, LONG_AGO) < moment
+    if by_log_alone and not controls:
+        hide(transaction, user_id, turned_down(transaction, user_id, moment), moment)
+    put_reset(transaction, user_id, moment, controls=controls)
+    trim_rows(transaction, user_id, moment)
 
 
 def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
@@ -76,6 +113,13 @@ def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int)
     upsert(transaction, erased_users, [row])
     trim_rows(transaction, user_id, moment)
     transaction.execute(delete(user_vectors).where(user_vectors.c.user_id == user_id))
+    for table, time in (
+        (memberships, memberships.c.joined_at),
+        (reader_controls, reader_controls.c.set_at),
+        (feed_pages, feed_pages.c.created_at),
+    ):
+        transaction.execute(delete(table).where(table.c.user_id == user_id, time <= moment))
+    rename_author(transaction, user_id, None, moment)
     forget_reset(transaction, user_id, moment)
-    forget_served(transaction, user_id)
+    forget_served(transaction, user_id, moment)
     forget_outcomes(joining, transaction, user_id, moment)

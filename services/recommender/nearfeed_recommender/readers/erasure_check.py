@@ -12,8 +12,9 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import DEAD_SUFFIX
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import Run, list_runs
-from nearfeed_contracts.tables import edges, outbox, served_requests, vertices
+from nearfeed_contracts.tables import edges, outbox, reader_controls, served_requests, vertices
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS
+from nearfeed_recommender.readers.erasing import of_author
 from nearfeed_recommender.readers.erasures import erasures
 from nearfeed_recommender.readers.holdings import HOLDINGS
 from nearfeed_recommender.readers.runs import ends_at, holds_reader, tell_pruned
@@ -60,7 +61,10 @@ def erasure_operations(
 ) -> dict[str, Operation]:
     """The operations by their names in the table of a process."""
     check = partial(check_erasure, engine, runs_url, secret, has_app_topics=has_app_topics)
-    return {"erasure.check": partial(tell_erasure, check), "erasure.prune": partial(tell_pruned, runs_url)}
+    return {
+        "erasure.check": partial(tell_erasure, check),
+        "erasure.prune": partial(tell_pruned, engine, runs_url),
+    }
 
 
 def check_erasure(
@@ -101,6 +105,8 @@ def _in_sql(connection: Connection, user_id: str) -> Iterator[Remains]:
     for holding in HOLDINGS:
         if rows := holding.count(connection, user_id):
             yield Remains(f"SQL {holding.table.name}", _rows(rows), None)
+    if named := _rows_of(connection, reader_controls, of_author(user_id)):
+        yield Remains("SQL reader_controls", f"{_rows(named)} of others, on this author", None)
     if waiting := _rows_of(connection, outbox, outbox.c.key == user_id):
         yield Remains("SQL outbox", f"{_rows(waiting)} on the way to the log", None)
 
@@ -115,6 +121,7 @@ def _in_log(erased_at: datetime, now: datetime) -> Iterator[Remains]:
         yield Remains(f"log {topic.name}", f"{own}, which no consumer heeds", until)
         yield Remains(f"log {topic.name}{DEAD_SUFFIX}", "messages that could not be read", until)
     yield Remains("SQL served_items", "as the author of posts that others were shown", until)
+    yield Remains("SQL served_requests", "among the authors whom others had read", until)
 
 
 def _by_unit(user_id: str) -> ColumnElement[bool]:

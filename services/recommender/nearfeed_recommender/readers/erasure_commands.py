@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from nearfeed_runtime.auditing import machine_user
 from nearfeed_runtime.operations import Runner, show
 
 
@@ -19,6 +20,6 @@ def make_app(run: Runner) -> typer.Typer:
     @app.command()
     def prune() -> None:
         """Remove runs that have held readers' ids for 30 days."""
-        show(run("erasure.prune", {}))
+        show(run("erasure.prune", {"actor": machine_user()}))
 
     return app

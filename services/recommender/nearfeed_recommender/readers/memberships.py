@@ -120,18 +120,25 @@ def set_controls(connection: Connection, user_id: str) -> list[SetControl]:
     return [SetControl(*row) for row in connection.execute(query)]
 
 
-def set_control(transaction: Connection, user_id: str, control: Control, target: str, active: bool) -> None:
-    """Sets or lifts a control; repeating either is no error."""
-    now = now_micros()
+def set_control(
+    transaction: Connection,
+    user_id: str,
+    control: Control,
+    target: str,
+    active: bool,
+    changed_at: int | None = None,
+) -> None:
+    """Sets or lifts a control; repeating either is no error. `changed_at` in microseconds; None: now."""
+    at = now_micros() if changed_at is None else changed_at
     row = {"user_id": user_id, "control": control, "target": target}
     if active:
-        upsert(transaction, reader_controls, [{**row, "set_at": now}], keep=["set_at"])
+        upsert(transaction, reader_controls, [{**row, "set_at": at}], keep=["set_at"])
     else:
         matching = [reader_controls.c[name] == value for name, value in row.items()]
         transaction.execute(delete(reader_controls).where(*matching))
     if control in UNWANTED:
         mark_reader_stale(transaction, user_id)
     changed = ReaderControlChanged(
-        user_id=user_id, control=control, target=target, active=active, changed_at=from_micros(now)
+        user_id=user_id, control=control, target=target, active=active, changed_at=from_micros(at)
     )
     put_outbox(transaction, [changed])

@@ -1,8 +1,9 @@
 """Readers who begin anew: what they did up to a moment is void, in SQL from that moment on."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, delete, select
+from sqlalchemy import Connection, Row, ScalarSelect, delete, select
 
 from nearfeed_contracts.tables import reader_resets
 from nearfeed_recommender.readers.erasures import erased_since, erasures
@@ -12,11 +13,20 @@ LONG_AGO = -(2**62)
 """A time before all others, in microseconds."""
 
 
-def put_reset(transaction: Connection, user_id: str, moment: int) -> None:
-    """Makes void what the reader did up to `moment`, in microseconds; an earlier reset changes nothing."""
-    claim(transaction, reader_resets, [{"user_id": user_id, "reset_at": LONG_AGO}])
-    latest = max(moment, resets(transaction, [user_id]).get(user_id, LONG_AGO))
-    upsert(transaction, reader_resets, [{"user_id": user_id, "reset_at": latest}])
+def put_reset(transaction: Connection, user_id: str, moment: int, *, controls: bool) -> None:
+    """Makes void what the reader did up to `moment`, in microseconds; with `controls` what they set, too.
+
+    A reset that is earlier than one that is known changes nothing.
+    """
+    row: dict[str, Any] = {"user_id": user_id, "reset_at": LONG_AGO, "controls_reset_at": LONG_AGO}
+    claim(transaction, reader_resets, [row])
+    own = select(reader_resets).where(reader_resets.c.user_id == user_id)
+    for before in transaction.execute(own).mappings():
+        row = dict(before)
+    row["reset_at"] = max(row["reset_at"], moment)
+    if controls:
+        row["controls_reset_at"] = max(row["controls_reset_at"], moment)
+    upsert(transaction, reader_resets, [row])
 
 
 def forget_reset(transaction: Connection, user_id: str, moment: int) -> None:
@@ -45,6 +55,22 @@ def void_since(connection: Connection, secret: bytes, moments: Sequence[tuple[st
     erased = erased_since(connection, secret, moments)
     return [
         gone or at <= reset.get(user_id, LONG_AGO)
+        for gone, (user_id, at) in zip(erased, moments, strict=True)
+    ]
+
+
+def leaves_controls(connection: Connection, secret: bytes, moments: Sequence[tuple[str, int]]) -> list[bool]:
+    """Of each user id with a time in microseconds whether a reset, then or later, left controls of that time.
+
+    Not where there was an erasure then or later.
+    """
+    erased = erased_since(connection, secret, moments)
+    known: dict[str, Row[Any]] = {}
+    for chunk in chunks(sorted({user_id for user_id, _ in moments})):
+        rows = connection.execute(select(reader_resets).where(reader_resets.c.user_id.in_(chunk)))
+        known.update({row.user_id: row for row in rows})
+    return [
+        not gone and user_id in known and known[user_id].controls_reset_at < at <= known[user_id].reset_at
         for gone, (user_id, at) in zip(erased, moments, strict=True)
     ]
 

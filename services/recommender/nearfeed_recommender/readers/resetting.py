@@ -1,6 +1,8 @@
 """A reader's wish to begin anew, as the API carries it out: it holds from the answer on, in every space."""
 
-from sqlalchemy import Connection, delete, or_, select
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, delete, func, or_, select
 
 from nearfeed_contracts.events import ReaderControlChanged, ReaderReset
 from nearfeed_contracts.fields import from_micros
@@ -13,8 +15,7 @@ from nearfeed_recommender.readers.memberships import (
     set_control,
     set_controls,
 )
-from nearfeed_recommender.readers.resets import put_reset, reset_of
-from nearfeed_recommender.readers.rows import standing_reading
+from nearfeed_recommender.readers.resets import LONG_AGO, put_reset, reset_of
 from nearfeed_recommender.readers.user_vectors import mark_reader_stale
 from nearfeed_runtime.sql import upsert
 
@@ -31,31 +32,35 @@ def reset_reader(
         for control, target, _ in set_controls(transaction, user_id):
             set_control(transaction, user_id, control, target, active=False)
     else:
-        _hide(transaction, user_id, _turned_down(transaction, user_id), moment)
+        hide(transaction, user_id, turned_down(transaction, user_id, moment), moment)
     if memberships:
         for community in sorted(communities_of(transaction, user_id)):
             leave_community(transaction, user_id, community)
-    void_until(transaction, user_id, moment)
-    put_outbox(transaction, [ReaderReset(user_id=user_id, reset_at=from_micros(moment))])
+    void_until(transaction, user_id, moment, controls=controls)
+    put_outbox(transaction, [ReaderReset(user_id=user_id, reset_at=from_micros(moment), controls=controls)])
 
 
-def void_until(transaction: Connection, user_id: str, moment: int) -> None:
-    """What the reader did up to `moment` counts no more; pages that were ranked by it are gone."""
-    put_reset(transaction, user_id, moment)
+def void_until(transaction: Connection, user_id: str, moment: int, *, controls: bool) -> None:
+    """What the reader did up to `moment` counts no more; pages that were ranked by it are gone.
+
+    With `controls`, what they turned down by an event is forgotten as well.
+    """
+    put_reset(transaction, user_id, moment, controls=controls)
     mark_reader_stale(transaction, user_id)
     transaction.execute(delete(feed_pages).where(feed_pages.c.user_id == user_id))
 
 
-def _turned_down(connection: Connection, user_id: str) -> list[str]:
-    told = or_(*(interactions.c[f"{kind}_at"].is_not(None) for kind in EXCLUDING))
-    query = select(interactions, reset_of(user_id).label("reset_at")).where(
-        interactions.c.user_id == user_id, told
-    )
-    rows = connection.execute(query).mappings()
-    return [row["item_id"] for row in rows if not standing_reading(row).times.keys().isdisjoint(EXCLUDING)]
+def turned_down(connection: Connection, user_id: str, moment: int) -> list[str]:
+    """Posts that the reader has hidden or reported by an event up to `moment`, since the last reset."""
+    since = func.coalesce(reset_of(user_id), LONG_AGO)
+    times = (interactions.c[f"{kind}_at"] for kind in EXCLUDING)
+    told = or_(*(and_(time > since, time <= moment) for time in times))
+    query = select(interactions.c.item_id).where(interactions.c.user_id == user_id, told)
+    return sorted(connection.scalars(query))
 
 
-def _hide(transaction: Connection, user_id: str, items: list[str], moment: int) -> None:
+def hide(transaction: Connection, user_id: str, items: Sequence[str], moment: int) -> None:
+    """Sets the control `hide` on posts; one that stands keeps its time."""
     rows = [{"user_id": user_id, "control": "hide", "target": item, "set_at": moment} for item in items]
     upsert(transaction, reader_controls, rows, keep=["set_at"])
     put_outbox(

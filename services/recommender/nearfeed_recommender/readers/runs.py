@@ -3,11 +3,13 @@
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import structlog
 from fsspec.core import url_to_fs
+from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import in_utc
@@ -16,7 +18,9 @@ from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_core.pixie.ids import Hashes, hashes_of
 from nearfeed_recommender.config.schema import EVERYBODY
 from nearfeed_recommender.config.world import readable_runs
+from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.operations import Said, Step
+from nearfeed_runtime.sql import committed
 
 logger = structlog.get_logger(__name__)
 USER_ID = "user_id"
@@ -56,11 +60,13 @@ def prune_runs(runs_url: str, now: datetime) -> Iterator[str]:
             yield run.manifest.space
 
 
-def tell_pruned(runs_url: str) -> Iterator[Step]:
-    """Prunes as an operation."""
+def tell_pruned(engine: Engine, runs_url: str, actor: str) -> Iterator[Step]:
+    """Prunes as an operation; the audit has a line for each run."""
     removed = 0
     for name in prune_runs(runs_url, datetime.now(UTC)):
         removed += 1
+        line = partial(put_audit, actor=actor, action="erasure.prune", target=f"run {name}", detail={})
+        committed(engine, line)
         yield Said(f"Removed run {name}: it has held ids of readers for {READER_RETENTION.days} days.")
     if not removed:
         yield Said(f"No run in {runs_url} has held ids of readers for {READER_RETENTION.days} days.")

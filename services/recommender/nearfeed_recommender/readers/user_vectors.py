@@ -1,6 +1,7 @@
 """The user vectors: a cache of what rows and contexts say, kept right by marking and recomputing.
 
-Writers are the consumer's handlers and its background loop alone.
+The consumer's handlers and its background loop alone compute them. Whoever changes what they follow from,
+the API too, marks them stale in the same transaction.
 """
 
 from collections.abc import Iterable, Sequence

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
-from nearfeed_contracts.tables import api_keys
+from nearfeed_contracts.tables import api_keys, change_sequence
 from nearfeed_recommender.access.keys.minting import MintedKey, mint_key
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, is_live, known_keys, live_of
 from nearfeed_runtime.auditing import put_audit
-from nearfeed_runtime.sql import committed
+from nearfeed_runtime.sql import claim, committed
 
 
 class NewKey(NamedTuple):
@@ -36,6 +36,7 @@ def create_key(engine: Engine, wanted: WantedKey, actor: str) -> NewKey:
     key = _made(wanted, minted)
 
     def work(transaction: Connection) -> None:
+        _wait_for_others(transaction)
         if _is_there(transaction, key):
             return
         _refuse_name_in_use(transaction, key.name)
@@ -46,8 +47,8 @@ def create_key(engine: Engine, wanted: WantedKey, actor: str) -> NewKey:
     return NewKey(key, minted.text)
 
 
-def rotate_key(engine: Engine, named: str, grace_micros: int, actor: str) -> Rotated:
-    """Makes a key like the newest live one of a name or id, which expires after the grace period.
+def rotate_key(engine: Engine, named: str, grace_micros: int, actor: str, *, by_name: bool = True) -> Rotated:
+    """Makes a key like the newest live one of an id, or `by_name`, which expires after the grace period.
 
     The new one lives as long as the old one was to live. Raises NotFoundError, and ConflictError where
     none is live.
@@ -56,9 +57,10 @@ def rotate_key(engine: Engine, named: str, grace_micros: int, actor: str) -> Rot
     made: list[Rotated] = []
 
     def work(transaction: Connection) -> Rotated:
+        _wait_for_others(transaction)
         if made and _is_there(transaction, made[-1].new.key):
             return made[-1]
-        live = live_of(known_keys(transaction, named))
+        live = live_of(known_keys(transaction, named, by_name=by_name))
         if not live:
             raise ConflictError(f"The key {named!r} is revoked or has expired; create a new one.")
         made.append(_rotated(live[-1], minted, now, grace_micros))
@@ -68,11 +70,12 @@ def rotate_key(engine: Engine, named: str, grace_micros: int, actor: str) -> Rot
     return committed(engine, work)
 
 
-def revoke_keys(engine: Engine, named: str, actor: str) -> list[Key]:
-    """Ends the key of an id, or all of a name, at once, and returns those that held. Raises NotFoundError."""
+def revoke_keys(engine: Engine, named: str, actor: str, *, by_name: bool = True) -> list[Key]:
+    """Ends the key of an id, or all `by_name`, at once, and returns those that held. Raises NotFoundError."""
 
     def work(transaction: Connection) -> list[Key]:
-        live = live_of(known_keys(transaction, named))
+        _wait_for_others(transaction)
+        live = live_of(known_keys(transaction, named, by_name=by_name))
         for key in live:
             _set(transaction, key, revoked_at=now_micros())
             put_audit(transaction, actor, "keys.revoke", key.name, {"key_id": key.key_id})
@@ -121,9 +124,14 @@ def _is_there(transaction: Connection, key: Key) -> bool:
     return transaction.scalar(query) is not None
 
 
+def _wait_for_others(transaction: Connection) -> None:
+    """One change of keys at a time: what is read after it is what the others have left."""
+    claim(transaction, change_sequence, [{"name": "api_keys", "value": 0}])
+
+
 def _refuse_name_in_use(transaction: Connection, name: str) -> None:
     in_use = select(api_keys.c.key_id).where(api_keys.c.name == name, is_live(now_micros()))
-    if transaction.scalars(in_use.with_for_update()).first() is not None:
+    if transaction.scalar(in_use.limit(1)) is not None:
         raise ConflictError(f"A key {name!r} is live; rotate it, revoke it, or choose another name.")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import from_micros, now_micros
+from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.access.keys.changing import create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.live import LiveKeys
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
@@ -17,7 +18,6 @@ from nearfeed_runtime.sql import reading
 
 _COLUMNS = ("key id", "name", "scopes", "a minute", "state", "created (UTC)", "expires (UTC)")
 _ONCE = "It is told this once, and kept nowhere:"
-_HOUR_MICROS = 3_600_000_000
 
 
 class KeySpecificationError(NearfeedError):
@@ -61,7 +61,7 @@ def list_keys(engine: Engine) -> Iterator[Step]:
 
 def rotate(engine: Engine, live: LiveKeys, named: str, actor: str, grace_hours: float = 24) -> Iterator[Step]:
     """Makes a new key beside the old one, which expires after the grace period."""
-    new, old = rotate_key(engine, named, int(grace_hours * _HOUR_MICROS), actor)
+    new, old = rotate_key(engine, named, int(grace_hours * HOUR_MICROS), actor)
     live.refresh()
     yield Said(f"The new key {new.key.name} holds beside the old one, {old.key_id}. {_ONCE}")
     yield Said(new.text)

@@ -82,11 +82,11 @@ def has_live_keys(connection: Connection) -> bool:
     return bool(keys_where(connection, is_live(now_micros())))
 
 
-def known_keys(connection: Connection, named: str) -> list[Key]:
-    """The key of an id, or else all of a name, oldest first. Raises NotFoundError."""
-    found = keys_where(connection, api_keys.c.key_id == named) or keys_where(
-        connection, api_keys.c.name == named
-    )
+def known_keys(connection: Connection, named: str, *, by_name: bool) -> list[Key]:
+    """The key of an id, or else, if it may be a name, all of that, oldest first. Raises NotFoundError."""
+    found = keys_where(connection, api_keys.c.key_id == named)
+    if by_name and not found:
+        found = keys_where(connection, api_keys.c.name == named)
     if not found:
         raise NotFoundError(f"There is no key {named!r}; `keys list` shows those that there are.")
     return found
