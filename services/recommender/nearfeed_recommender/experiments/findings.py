@@ -57,7 +57,8 @@ class MismatchOut(BaseModel):
 class GuardrailOut(BaseModel):
     """How much an arm loses by a guardrail's metric, as a share of the control's value or of requests.
 
-    It is `broken` where even the least of the interval is more than `most_loss`.
+    It is `broken` where even the least of the interval is more than `most_loss`. `absolute`: the control's
+    value is 0, so that the loss is in the metric's unit and `most_at_zero` the bound.
     """
 
     arm: str
@@ -65,6 +66,8 @@ class GuardrailOut(BaseModel):
     most_loss: float
     loss: IntervalOut | None
     broken: bool
+    absolute: bool = False
+    most_at_zero: float | None = None
 
 
 class DayOut(BaseModel):

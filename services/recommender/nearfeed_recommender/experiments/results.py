@@ -13,27 +13,23 @@ from nearfeed_core.experiments.sequences import Interval, Tuning, difference, li
 from nearfeed_recommender.experiments.findings import (
     ArmResult,
     DayOut,
-    GuardrailOut,
     IntervalOut,
     MeasuredOut,
     MismatchOut,
     Results,
 )
+from nearfeed_recommender.experiments.guarding import Sums, guardrails_of
 from nearfeed_recommender.experiments.measures import unit_sums
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import (
     HOLDOUT,
     METRICS,
-    SHARES,
     Fixed,
-    Guardrail,
     Metric,
     first_shares,
 )
 from nearfeed_recommender.experiments.sums import Window, arm_sums, daily, mixed_readers, percentiles
 from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS
-
-Sums = Mapping[str, Mapping[str, Any]]
 
 
 def results_of(
@@ -93,8 +89,7 @@ def window_of(experiment: Experiment, now: int) -> Window:
 def tuning_of(experiment: Experiment) -> Tuning:
     """Of the intervals: alpha is shared by the arms that are compared with the control."""
     design = experiment.design
-    compared = len(experiment.arms) - 1 if design.holdout else len(design.arms) - 1
-    return tuned_for(design.lift, alpha=design.alpha / compared)
+    return tuned_for(design.lift, alpha=design.alpha / design.comparisons)
 
 
 def compare(
@@ -115,43 +110,6 @@ def compare(
             lift=_out(lift(base, other, tuning)) if compared else None,
         )
     return found, adjustment.removed
-
-
-def guardrails_of(experiment: Experiment, sums: Sums, *, earlier: bool) -> list[GuardrailOut]:
-    """Each guardrail for each arm that is assigned, beside the control."""
-    design, tuning = experiment.design, tuning_of(experiment)
-    return [
-        _guardrail(guardrail, arm, sums, design.control, tuning, earlier=earlier)
-        for guardrail in design.guardrails
-        for arm in experiment.live_arms
-        if arm != design.control
-    ]
-
-
-def _guardrail(
-    guardrail: Guardrail, arm: str, sums: Sums, control: str, tuning: Tuning, *, earlier: bool
-) -> GuardrailOut:
-    measured, _ = compare(
-        {name: sums[name] for name in (control, arm) if name in sums},
-        guardrail.metric,
-        control,
-        tuning,
-        earlier=earlier,
-    )
-    there = measured.get(arm)
-    found = (there.difference if guardrail.metric in SHARES else there.lift) if there else None
-    loss = _negated(found) if found and guardrail.sign > 0 else found
-    return GuardrailOut(
-        arm=arm,
-        metric=guardrail.metric,
-        most_loss=guardrail.most_loss,
-        loss=loss,
-        broken=loss is not None and loss.low > guardrail.most_loss,
-    )
-
-
-def _negated(found: IntervalOut) -> IntervalOut:
-    return IntervalOut(estimate=-found.estimate, low=-found.high, high=-found.low, p_value=found.p_value)
 
 
 def _arm(

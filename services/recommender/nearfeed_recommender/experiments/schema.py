@@ -121,12 +121,15 @@ Allocation = Annotated[Fixed | Thompson | LinTS, Field(discriminator="type")]
 class Guardrail(Part):
     """An arm stops by itself once it is certain that it loses more than `most_loss` of the control's value.
 
-    Of `degraded` and `failed`, which are hardly above 0, `most_loss` is a share of all requests.
+    Of `degraded` and `failed`, which are hardly above 0, `most_loss` is a share of all requests. Where the
+    control's value is 0 there is no share of it, and the arm stops once it is certain that its own is worse
+    by more than `most_at_zero`, in the metric's unit.
     """
 
     metric: Metric
     better: Literal["higher", "lower"] | None = None
     most_loss: Annotated[float, Field(ge=0, le=10)] = 0.05
+    most_at_zero: Annotated[float, Field(ge=0)] = 0.01
 
     @property
     def sign(self) -> int:
@@ -174,6 +177,11 @@ class Design(Part):
     @property
     def control(self) -> str:
         return next(iter(self.arms))
+
+    @property
+    def comparisons(self) -> int:
+        """How many arms are compared with the control, and share alpha."""
+        return len(self.arms) - 1 + bool(self.holdout)
 
     @model_validator(mode="after")
     def _arms_and_shares_fit(self) -> "Design":

@@ -6,9 +6,10 @@ from prometheus_client import Counter
 from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.config.versions import Statement
 from nearfeed_recommender.experiments.findings import GuardrailOut
+from nearfeed_recommender.experiments.guarding import guardrails_of
 from nearfeed_recommender.experiments.learning import learn
 from nearfeed_recommender.experiments.records import Experiment, list_experiments
-from nearfeed_recommender.experiments.results import guardrails_of, window_of
+from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import Fixed
 from nearfeed_recommender.experiments.snapshots import keep_if_due
 from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
@@ -67,7 +68,8 @@ def guard(store: ExperimentStore, experiment: Experiment, now: int) -> int:
 def told(guardrail: GuardrailOut) -> str:
     """Why an arm stops."""
     least = guardrail.loss.low if guardrail.loss else 0.0
-    return (
-        f"guardrail {guardrail.metric}: arm {guardrail.arm} loses {least:.1%} or more, "
-        f"and {guardrail.most_loss:.1%} is the most allowed"
-    )
+    if guardrail.absolute:
+        lost, most = f"{least:.4g} or more, where the control has none", f"{guardrail.most_at_zero:.4g}"
+    else:
+        lost, most = f"{least:.1%} or more", f"{guardrail.most_loss:.1%}"
+    return f"guardrail {guardrail.metric}: arm {guardrail.arm} loses {lost}, and {most} is the most allowed"
