@@ -29,7 +29,10 @@ class MeasuredOut(BaseModel):
 
 
 class ArmResult(BaseModel):
-    """An arm's counts; times in milliseconds. `depth` is the deepest position that was seen, from 1."""
+    """An arm's counts; times in milliseconds. `depth` is the deepest position that was seen, from 1.
+
+    An arm that was stopped is compared with what the control had until `stopped_at`.
+    """
 
     arm: str
     readers: int
@@ -44,6 +47,7 @@ class ArmResult(BaseModel):
     degraded: int
     failed: int
     metrics: dict[Metric, MeasuredOut]
+    stopped_at: datetime | None = None
 
 
 class MismatchOut(BaseModel):
@@ -90,6 +94,10 @@ class Results(BaseModel):
     `verdict` says it in a sentence. A bandit (`adaptive`) draws by request: its arms share their readers, so
     that means alone are told; `experiments evaluate` weighs them. `removed` is the share of variance that
     earlier actions explain, by metric; `mixed_readers` those who were served more than one arm.
+
+    `intervals_until` is up to when intervals, differences, the mismatch and guardrails tell; earlier than
+    `until` where the experiment has run for longer than the ledger goes back: what is counted is then of the
+    last 30 days, and intervals of a window that slides would not hold at all looks together.
     """
 
     experiment: str
@@ -106,6 +114,7 @@ class Results(BaseModel):
     mismatch: MismatchOut | None
     guardrails: list[GuardrailOut]
     days: list[DayOut]
+    intervals_until: datetime | None = None
 
 
 class PointOut(MeasuredOut):

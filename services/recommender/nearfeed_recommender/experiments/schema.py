@@ -206,13 +206,14 @@ class Traffic(Part):
 
     `buckets` are ranges (first, end) of its layer's 1,000, in the order in which they were added; `shares`
     the chance of each arm (of a bandit by context: over all contexts); `stopped` has the arms that are no
-    longer assigned, with the reasons; `learned` is what a bandit has learned, by arm; `adopted` the arm
-    that was chosen at the end.
+    longer assigned, with the reasons, and `stopped_at` since when, in microseconds since 1970; `learned` is
+    what a bandit has learned, by arm; `adopted` the arm that was chosen at the end.
     """
 
     buckets: tuple[tuple[int, int], ...] = ()
     shares: dict[str, float] = Field(default_factory=dict)
     stopped: dict[str, str] = Field(default_factory=dict)
+    stopped_at: dict[str, int] = Field(default_factory=dict)
     learned: dict[str, Any] = Field(default_factory=dict)
     adopted: str | None = None
 

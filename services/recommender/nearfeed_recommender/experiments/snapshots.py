@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, func, select
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import experiment_results
 from nearfeed_core.readings import HOUR_MICROS
-from nearfeed_recommender.experiments.findings import PointOut, Results
+from nearfeed_recommender.experiments.findings import ArmResult, PointOut, Results
+from nearfeed_recommender.experiments.outliving import NOTHING
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_runtime.sql import committed, reading, upsert
@@ -47,11 +48,15 @@ def course_of(connection: Connection, name: str) -> list[PointOut]:
 
 
 def points_of(results: Results) -> Sequence[PointOut]:
-    """An experiment's own metric by arm, as it is at the time of results."""
-    return [
-        PointOut(at=results.until, arm=arm.arm, readers=arm.readers, **vars(arm.metrics[results.metric]))
-        for arm in results.arms
-    ]
+    """An experiment's own metric by arm, as it is at the time of results; no intervals of earlier times."""
+    return [_point(results, arm) for arm in results.arms]
+
+
+def _point(results: Results, arm: ArmResult) -> PointOut:
+    measured = arm.metrics[results.metric]
+    if results.intervals_until not in (None, results.until):
+        measured = NOTHING.model_copy(update={"mean": measured.mean})
+    return PointOut(at=results.until, arm=arm.arm, readers=arm.readers, **vars(measured))
 
 
 def keep_if_due(engine: Engine, experiment: Experiment, now: int) -> bool:

@@ -9,7 +9,7 @@ from nearfeed_recommender.experiments.findings import GuardrailOut
 from nearfeed_recommender.experiments.guarding import guardrails_of
 from nearfeed_recommender.experiments.learning import learn
 from nearfeed_recommender.experiments.records import Experiment, list_experiments
-from nearfeed_recommender.experiments.results import window_of
+from nearfeed_recommender.experiments.results import is_whole, window_of
 from nearfeed_recommender.experiments.schema import Fixed
 from nearfeed_recommender.experiments.snapshots import keep_if_due
 from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
@@ -49,10 +49,13 @@ def _watch(store: ExperimentStore, experiment: Experiment, now: int) -> int:
 
 
 def guard(store: ExperimentStore, experiment: Experiment, now: int) -> int:
-    """Stops the arms that break a guardrail; returns how many."""
-    if not experiment.design.guardrails:
-        return 0
+    """Stops the arms that break a guardrail; returns how many.
+
+    None where the experiment is older than the ledger, whose intervals would not hold at all looks.
+    """
     window = window_of(experiment, now)
+    if not experiment.design.guardrails or not is_whole(experiment, window):
+        return 0
     with reading(store.engine) as connection:
         sums = arm_sums(connection, window)
     found = guardrails_of(experiment, sums, earlier=window.days_before > 0)
