@@ -22,6 +22,7 @@ from nearfeed_recommender.experiments.sums import (
     mixed_readers,
     percentiles,
 )
+from nearfeed_recommender.experiments.units import merge_ids
 from nearfeed_runtime.sql import reading, writing
 
 START = 100 * DAY_MICROS
@@ -141,6 +142,26 @@ def test_sums_are_those_of_a_loop(world: Any, rows: Rows) -> None:
         for a, b in pairs():
             assert found[arm][f"{a}*{b}"] == pytest.approx(sum(row[a] * row[b] for row in units.values()))
     assert mixed == len(set(expected["a"]) & set(expected["b"]))
+
+
+def test_ids_that_were_merged_late_are_one_reader(world: Any, rows: Rows) -> None:
+    window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
+    with writing(world.engine) as transaction:
+        unit = merge_ids(transaction, "u2", "u3")
+        assert merge_ids(transaction, "u4", "u3") == unit
+    for row in rows.requests:
+        if row["user_id"] in ("u2", "u3", "u4"):
+            row["unit_id"] = unit
+    expected = rows.sums(rows.answers(experiment="trial"), 3)
+    with reading(world.engine) as connection:
+        found = arm_sums(connection, window)
+        assert mixed_readers(connection, window) == len(set(expected["a"]) & set(expected["b"]))
+    for arm, units in expected.items():
+        assert found[arm]["units"] == len(units)
+        for name in COLUMNS:
+            squares = sum(row[name] ** 2 for row in units.values())
+            if (name, name) in set(pairs()):
+                assert found[arm][f"{name}*{name}"] == pytest.approx(squares)
 
 
 def test_the_sums_of_each_metric_are_those_of_its_readers(world: Any, rows: Rows) -> None:

@@ -14,6 +14,7 @@ from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import REWARDS, Bandit, Metric
+from nearfeed_recommender.experiments.sums import unit_of_answer
 
 MINUTE_MICROS = 60_000_000
 
@@ -41,7 +42,7 @@ def requests_of(experiment: Experiment, metric: Metric, now: int) -> Select[Any]
         .exists()
     )
     return select(
-        func.coalesce(request.unit_id, request.user_id).label("unit"),
+        unit_of_answer().label("unit"),
         request.arm,
         request.propensity,
         request.served_at,

@@ -1,6 +1,7 @@
 """Sums over readers of what was served and what came of it: no row per reader leaves the database.
 
-A reader is a unit: the id that they are assigned by. Only outcomes count that came of a known answer, told by
+A reader is a unit: what all ids that belong to them are assigned by now, so that answers to two ids of one
+reader are never taken for those of two, also where they were told late to belong together. Only outcomes count that came of a known answer, told by
 its request id or found within the window, each kind once per post and answer.
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, select
 from sqlalchemy.sql.expression import ColumnElement
 
-from nearfeed_contracts.tables import outcomes, served_items, served_requests
+from nearfeed_contracts.tables import outcomes, reader_units, served_items, served_requests
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.experiments.measures import COLUMNS, EARLIER, pairs
 from nearfeed_recommender.experiments.schema import Place
@@ -57,7 +58,10 @@ def arm_sums(connection: Connection, window: Window) -> dict[str, dict[str, Any]
 
 
 def mixed_readers(connection: Connection, window: Window) -> int:
-    """How many readers were served more than one arm, as those whose ids were merged late."""
+    """How many readers were served more than one arm, as those whose ids were merged late.
+
+    They count in each, with what came of its answers.
+    """
     answers = _answers(window).cte("answers")
     per_unit = select(answers.c.unit).group_by(answers.c.unit).having(func.count(distinct(answers.c.arm)) > 1)
     return connection.scalar(select(func.count()).select_from(per_unit.subquery())) or 0
@@ -108,6 +112,13 @@ def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
     ]
 
 
+def unit_of_answer() -> ColumnElement[str]:
+    """The unit of a row of served_requests: as the reader's ids are merged now, or as they were then."""
+    request, units = served_requests.c, reader_units.c
+    merged = select(units.unit_id).where(units.user_id == request.user_id).scalar_subquery()
+    return func.coalesce(merged, request.unit_id, request.user_id)
+
+
 def first_answer(connection: Connection, place: Place) -> int | None:
     """When the ledger's first answer at a place was served, in microseconds since 1970."""
     found: int | None = connection.scalar(select(func.min(served_requests.c.served_at)).where(_at(place)))
@@ -145,7 +156,7 @@ def _answers(window: Window) -> Select[Any]:
         request.request_id,
         request.section,
         request.user_id,
-        func.coalesce(request.unit_id, request.user_id).label("unit"),
+        unit_of_answer().label("unit"),
         (literal(_ALL) if window.experiment is None else request.arm).label("arm"),
         request.served_at,
         request.state,
