@@ -189,11 +189,12 @@ def test_a_place_is_one_arm(world: Any, rows: Rows) -> None:
     answers = rows.answers(section="feed")
     with reading(world.engine) as connection:
         found = arm_sums(connection, window)["all"]
-        first = first_answer(connection, Place(None, "feed"))
-        assert first_answer(connection, Place("home", "feed")) is None
+        first, third = (first_answer(connection, Place(None, "feed"), most) for most in (1_000, 3))
+        assert first_answer(connection, Place("home", "feed"), 3) is None
     assert found["requests"] == len(answers)
     assert found["clicks"] == sum(rows.of(answer)["clicks"] for answer in answers)
-    assert first == min(row["served_at"] for row in rows.requests if row["section"] == "feed")
+    times = sorted(row["served_at"] for row in rows.requests if row["section"] == "feed")
+    assert (first, third) == (times[0], times[-3])
 
 
 def test_days_and_percentiles(world: Any, rows: Rows) -> None:

@@ -119,9 +119,10 @@ def unit_of_answer() -> ColumnElement[str]:
     return func.coalesce(merged, request.unit_id, request.user_id)
 
 
-def first_answer(connection: Connection, place: Place) -> int | None:
-    """When the ledger's first answer at a place was served, in microseconds since 1970."""
-    found: int | None = connection.scalar(select(func.min(served_requests.c.served_at)).where(_at(place)))
+def first_answer(connection: Connection, place: Place, most: int) -> int | None:
+    """When the first of the newest `most` answers at a place was served, in microseconds since 1970."""
+    times = select(served_requests.c.served_at).where(_at(place)).order_by(served_requests.c.served_at.desc())
+    found: int | None = connection.scalar(select(func.min(times.limit(most).subquery().c.served_at)))
     return found
 
 
