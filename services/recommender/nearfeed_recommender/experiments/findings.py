@@ -94,7 +94,7 @@ class Results(BaseModel):
     `verdict` says it in a sentence. A bandit (`adaptive`) draws by request: its arms share their readers, so
     that means alone are told; `experiments evaluate` weighs them. `removed` is the share of variance that
     earlier actions explain, by metric; `mixed_readers` are those who were served more than one arm,
-    for their ids were told late to belong together: they count in each.
+    with fixed shares because their ids were told late to belong together: they count in each.
 
     `intervals_until` is up to when intervals, differences, the mismatch and guardrails tell; earlier than
     `until` where the experiment has run for longer than the ledger goes back: what is counted is then of the
@@ -116,6 +116,7 @@ class Results(BaseModel):
     guardrails: list[GuardrailOut]
     days: list[DayOut]
     intervals_until: datetime | None = None
+    took_ms: float | None = None
 
 
 class PointOut(MeasuredOut):

@@ -8,6 +8,7 @@ from nearfeed_recommender.config.versions import Statement
 from nearfeed_recommender.experiments.findings import GuardrailOut
 from nearfeed_recommender.experiments.guarding import guardrails_of
 from nearfeed_recommender.experiments.learning import learn
+from nearfeed_recommender.experiments.pacing import Pace
 from nearfeed_recommender.experiments.records import Experiment, list_experiments
 from nearfeed_recommender.experiments.results import is_whole, window_of
 from nearfeed_recommender.experiments.schema import Fixed
@@ -20,17 +21,28 @@ logger = structlog.get_logger(__name__)
 BROKEN = Counter("nearfeed_guardrails_broken_total", "Arms that a guardrail has stopped.", ["experiment"])
 FAILED = Counter("nearfeed_experiments_watch_failures_total", "Looks at an experiment that have failed.")
 AUTHOR = "nearfeed"
+_LEAST_SECONDS = 60.0  # between looks at fixed arms; bandits learn whenever they are looked at
 
 
-def watch(store: ExperimentStore, now: int | None = None) -> int:
-    """One look at all experiments; of several processes one alone looks. Returns how much was done."""
+def watch(store: ExperimentStore, now: int | None = None, pace: Pace | None = None) -> int:
+    """One look at all experiments; of several processes one alone looks. Returns how much was done.
+
+    With a `pace` those that are not due are left out.
+    """
     at = now_micros() if now is None else now
     with sole_worker(store.engine, "experiments") as alone:
         if not alone:
             return 0
         with reading(store.engine) as connection:
             found = list_experiments(connection)
-        return sum(_watch(store, experiment, at) for experiment in found)
+        return sum(_watch_if_due(store, experiment, at, pace or Pace()) for experiment in found)
+
+
+def _watch_if_due(store: ExperimentStore, experiment: Experiment, now: int, pace: Pace) -> int:
+    """An experiment that has changed its state is due at once."""
+    least = _LEAST_SECONDS if isinstance(experiment.design.allocation, Fixed) else 0.0
+    with pace.due(f"{experiment.name} {experiment.state}", least) as due:
+        return _watch(store, experiment, now) if due else 0
 
 
 def _watch(store: ExperimentStore, experiment: Experiment, now: int) -> int:
