@@ -11,6 +11,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS
+from nearfeed_recommender.experiments.contexts import DRAWN_BY
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import REWARDS, Bandit, Metric
@@ -72,4 +73,6 @@ def counts_by(connection: Connection, experiment: Experiment, now: int, *names: 
 
 
 def _readings() -> ColumnElement[Any]:
-    return func.coalesce(cast(func.json_extract(served_requests.c.reader, "$.readings"), Integer), 0)
+    """Those that the draw knew of; of an answer that was noted without, those that rankers know of."""
+    told = (func.json_extract(served_requests.c.reader, f"$.{key}") for key in (DRAWN_BY, "readings"))
+    return func.coalesce(*(cast(each, Integer) for each in told), 0)
