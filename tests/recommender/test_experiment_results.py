@@ -74,6 +74,7 @@ def test_a_difference_is_told_with_its_interval(store: ExperimentStore) -> None:
     assert control.metrics["ctr"].lift is None
     assert latest.metrics["depth"].mean == 3
     assert (latest.took_p50_ms, latest.took_p95_ms) == (10, 10)
+    assert (latest.sessions, latest.seen_per_session) == (latest.readers, 9)
     assert found.verdict == "ctr of arm latest is higher than that of control."
     assert found.mismatch is not None
     assert not found.mismatch.alarm
@@ -226,7 +227,7 @@ def test_a_size_is_told_from_so_many_answers_alone(
 
 def test_results_are_those_that_were_kept_while_they_are_fresh(store: ExperimentStore) -> None:
     begun(store, 60 * HOUR_MICROS, arms={"control": None, "latest": "latest", "popular": "popular"})
-    serve(store, each=1)
+    serve(store, lambda _, __: 0.2, each=1)
     now = now_micros()
 
     def until(later: int) -> int:
@@ -269,6 +270,9 @@ def test_the_course_is_told_without_the_results_behind_it(store: ExperimentStore
         points = course_of(connection, "trial")
     assert [point.arm for point in points] == ["control", "latest"] * 2
     assert points[0].at < points[2].at
+    last, arm = points[-1], results(store).arms[1]
+    assert (last.readers, last.requests, last.failed, last.degraded) == (arm.readers, arm.requests, 0, 0)
+    assert (last.depth, last.took_p50_ms, last.took_p95_ms) == (3, 10, 10)
 
 
 def test_an_experiment_is_looked_at_when_it_is_due(store: ExperimentStore) -> None:

@@ -31,7 +31,9 @@ class MeasuredOut(BaseModel):
 class ArmResult(BaseModel):
     """An arm's counts; times in milliseconds. `depth` is the deepest position that was seen, from 1.
 
-    An arm that was stopped is compared with what the control had until `stopped_at`.
+    A session is a reader's answers with less than 30 minutes from each to the next; `seen_per_session` is
+    the mean of the posts seen in it. An arm that was stopped is compared with what the control had until
+    `stopped_at`.
     """
 
     arm: str
@@ -48,6 +50,8 @@ class ArmResult(BaseModel):
     failed: int
     metrics: dict[Metric, MeasuredOut]
     stopped_at: datetime | None = None
+    sessions: int = 0
+    seen_per_session: float | None = None
 
 
 class MismatchOut(BaseModel):
@@ -75,7 +79,10 @@ class GuardrailOut(BaseModel):
 
 
 class DayOut(BaseModel):
-    """What was served in a day (UTC) by an arm, and what came of it."""
+    """What was served in a day (UTC) by an arm, and what came of it; times in milliseconds.
+
+    `depth` is the deepest position that was seen, from 1, by request; `sessions` are those that began then.
+    """
 
     at: datetime
     arm: str
@@ -86,6 +93,12 @@ class DayOut(BaseModel):
     reads: int
     likes: int
     hides: int
+    degraded: int = 0
+    failed: int = 0
+    depth: float | None = None
+    took_p50_ms: float | None = None
+    took_p95_ms: float | None = None
+    sessions: int = 0
 
 
 class Results(BaseModel):
@@ -120,8 +133,18 @@ class Results(BaseModel):
 
 
 class PointOut(MeasuredOut):
-    """An experiment's own metric of an arm, as it was at a time."""
+    """An experiment's own metric of an arm as it was at a time, with what else is watched.
+
+    All are of what had been served until then: requests, those degraded and failed, the mean of the deepest
+    positions seen, and milliseconds that answers took.
+    """
 
     at: datetime
     arm: str
     readers: int
+    requests: int = 0
+    degraded: int = 0
+    failed: int = 0
+    depth: float | None = None
+    took_p50_ms: float | None = None
+    took_p95_ms: float | None = None

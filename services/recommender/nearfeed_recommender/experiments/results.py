@@ -8,12 +8,13 @@ from sqlalchemy import Connection
 from nearfeed_contracts.fields import from_micros
 from nearfeed_core.experiments.mismatch import mismatch
 from nearfeed_recommender.experiments.comparing import compared
+from nearfeed_recommender.experiments.daily import daily, percentiles, sessions
 from nearfeed_recommender.experiments.findings import ArmResult, DayOut, MeasuredOut, MismatchOut, Results
 from nearfeed_recommender.experiments.guarding import Sums, guardrails_of
 from nearfeed_recommender.experiments.outliving import NOTHING, with_last_intervals
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import HOLDOUT, METRICS, Fixed, Metric, first_shares
-from nearfeed_recommender.experiments.sums import Window, arm_sums, daily, mixed_readers, percentiles
+from nearfeed_recommender.experiments.sums import Window, arm_sums, mixed_readers
 from nearfeed_recommender.experiments.verdicts import verdict_of
 from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS
 
@@ -29,9 +30,15 @@ def results_of(
     design, adaptive = experiment.design, not isinstance(experiment.design.allocation, Fixed)
     sums = {arm: row for arm, row in arm_sums(connection, window).items() if arm in experiment.arms}
     comparison = compared(connection, experiment, window, sums)
-    times = percentiles(connection, window)
+    times, came = percentiles(connection, window), sessions(connection, window)
     arms = [
-        _arm(experiment, arm, sums[arm], times.get(arm, {}), comparison.arms.get(arm, {}))
+        _arm(
+            experiment,
+            arm,
+            sums[arm] | {"sessions": came[arm]},
+            times.get(arm, {}),
+            comparison.arms.get(arm, {}),
+        )
         for arm in experiment.arms
         if arm in sums
     ]
@@ -79,7 +86,17 @@ def _arm(
     found = {name: metrics.get(name, NOTHING) for name in METRICS}
     if not isinstance(experiment.design.allocation, Fixed):
         found = {name: NOTHING.model_copy(update={"mean": m.mean}) for name, m in found.items()}
-    counts = ("requests", "impressions", "clicks", "reads", "likes", "hides", "degraded", "failed")
+    counts = (
+        "requests",
+        "impressions",
+        "clicks",
+        "reads",
+        "likes",
+        "hides",
+        "degraded",
+        "failed",
+        "sessions",
+    )
     stopped_at = experiment.traffic.stopped_at.get(arm)
     return ArmResult(
         arm=arm,
@@ -87,6 +104,7 @@ def _arm(
         took_p50_ms=times.get(50),
         took_p95_ms=times.get(95),
         metrics=found,
+        seen_per_session=row["impressions"] / row["sessions"],
         stopped_at=None if stopped_at is None else from_micros(stopped_at),
         **{name: int(row[name]) for name in counts},
     )

@@ -20,6 +20,7 @@ _MINUTE_MICROS = 60_000_000
 _PER_AGE = 60  # of a young experiment this many are kept, and one an hour from the 60th hour on
 _PER_COST = 100  # results are fresh for so many times as long as it took to gather them
 MOST_POINTS = 1_000
+_WATCHED = ("readers", "requests", "degraded", "failed", "took_p50_ms", "took_p95_ms")
 _POINTS = TypeAdapter(list[PointOut])
 
 
@@ -72,7 +73,7 @@ def course_of(connection: Connection, name: str) -> list[PointOut]:
 
 
 def row_of(results: Results) -> dict[str, Any]:
-    """Results as they are kept; the points of the course stand apart, for they are asked for by themselves."""
+    """Results as they are kept; the points of the course stand apart, to be read by themselves."""
     return {
         "experiment": results.experiment,
         "at": to_micros(results.until),
@@ -90,7 +91,9 @@ def _point(results: Results, arm: ArmResult) -> PointOut:
     measured = arm.metrics[results.metric]
     if results.intervals_until not in (None, results.until):
         measured = NOTHING.model_copy(update={"mean": measured.mean})
-    return PointOut(at=results.until, arm=arm.arm, readers=arm.readers, **vars(measured))
+    watched = {name: getattr(arm, name) for name in _WATCHED}
+    depth = arm.metrics["depth"].mean
+    return PointOut(at=results.until, arm=arm.arm, depth=depth, **watched, **vars(measured))
 
 
 def keep_if_due(engine: Engine, experiment: Experiment, now: int) -> bool:

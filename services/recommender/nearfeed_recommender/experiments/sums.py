@@ -1,8 +1,9 @@
 """Sums over readers of what was served and what came of it: no row per reader leaves the database.
 
 A reader is a unit: what all ids that belong to them are assigned by now, so that answers to two ids of one
-reader are never taken for those of two, also where they were told late to belong together. Only outcomes count that came of a known answer, told by
-its request id or found within the window, each kind once per post and answer.
+reader are never taken for those of two, also where they were told late to belong together. Only outcomes
+count that came of a known answer, told by its request id or found within the window, each kind once per post
+and answer.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ KINDS = {
     "likes": ("like",),
     "hides": ("hide", "report"),
 }
-PERCENTILES = (50, 95)
 _COUNTING = ("told", "window")
 _ALL = "all"
 _KEY = ("request_id", "section")  # of an answer's section
@@ -62,54 +62,9 @@ def mixed_readers(connection: Connection, window: Window) -> int:
 
     They count in each, with what came of its answers.
     """
-    answers = _answers(window).cte("answers")
+    answers = answers_of(window).cte("answers")
     per_unit = select(answers.c.unit).group_by(answers.c.unit).having(func.count(distinct(answers.c.arm)) > 1)
     return connection.scalar(select(func.count()).select_from(per_unit.subquery())) or 0
-
-
-def percentiles(connection: Connection, window: Window) -> dict[str, dict[int, float]]:
-    """By arm: percentiles 50 and 95 of the milliseconds that answers took."""
-    answers = _answers(window).subquery("answers")
-    ranked = (
-        select(
-            answers.c.arm,
-            answers.c.took_ms,
-            func.row_number().over(partition_by=answers.c.arm, order_by=answers.c.took_ms).label("place"),
-            func.count().over(partition_by=answers.c.arm).label("size"),
-        )
-        .where(answers.c.took_ms.is_not(None))
-        .subquery("ranked")
-    )
-    found: dict[str, dict[int, float]] = {}
-    for percent in PERCENTILES:
-        at = ranked.c.place == (ranked.c.size * percent + 99) // 100
-        for arm, took in connection.execute(select(ranked.c.arm, ranked.c.took_ms).where(at)):
-            found.setdefault(arm, {})[percent] = float(took)
-    return found
-
-
-def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
-    """By day (UTC, microseconds of its start) and arm: readers, requests, and what came of these requests."""
-    answers = _answers(window).cte("answers")
-    deeds = _deeds(answers).cte("deeds")
-    day = (answers.c.served_at // DAY_MICROS).label("day")
-    query = (
-        select(
-            day,
-            answers.c.arm,
-            func.count(distinct(answers.c.unit)).label("readers"),
-            func.count().label("requests"),
-            *(func.sum(func.coalesce(deeds.c[name], 0)).label(name) for name in EARLIER),
-        )
-        .select_from(answers.outerjoin(deeds, _same(deeds, answers)))
-        .group_by(day, answers.c.arm)
-        .order_by(day, answers.c.arm)
-    )
-    return [
-        {"at": int(row["day"]) * DAY_MICROS, "arm": row["arm"]}
-        | {name: int(row[name]) for name in ("readers", "requests", *EARLIER)}
-        for row in connection.execute(query).mappings()
-    ]
 
 
 def unit_of_answer() -> ColumnElement[str]:
@@ -128,8 +83,8 @@ def first_answer(connection: Connection, place: Place, most: int) -> int | None:
 
 def _units(window: Window) -> Select[Any]:
     """A row per arm and reader with all columns."""
-    answers = _answers(window).cte("answers")
-    deeds = _deeds(answers).cte("deeds")
+    answers = answers_of(window).cte("answers")
+    deeds = deeds_of(answers).cte("deeds")
     before = _earlier(window, answers).cte("earlier")
     summed = {name: func.sum(func.coalesce(deeds.c[name], 0)) for name in (*EARLIER, "depth")}
     told = {
@@ -144,13 +99,15 @@ def _units(window: Window) -> Select[Any]:
     return (
         select(answers.c.arm, answers.c.unit, *(columns[name].label(name) for name in COLUMNS))
         .select_from(
-            answers.outerjoin(deeds, _same(deeds, answers)).outerjoin(before, before.c.unit == answers.c.unit)
+            answers.outerjoin(deeds, same_answer(deeds, answers)).outerjoin(
+                before, before.c.unit == answers.c.unit
+            )
         )
         .group_by(answers.c.arm, answers.c.unit)
     )
 
 
-def _answers(window: Window) -> Select[Any]:
+def answers_of(window: Window) -> Select[Any]:
     """The answers of a window: a section each."""
     request = served_requests.c
     query = select(
@@ -174,7 +131,7 @@ def _at(place: Place) -> ColumnElement[bool]:
     return and_(page, request.section == place.section)
 
 
-def _deeds(answers: CTE) -> Select[Any]:
+def deeds_of(answers: CTE) -> Select[Any]:
     """What came of each answer: posts seen, clicked ..., and the deepest position that was seen, from 1."""
     item = served_items.c
     came = (
@@ -200,7 +157,7 @@ def _deeds(answers: CTE) -> Select[Any]:
     return select(*key, *counts, depth.label("depth")).group_by(*key)
 
 
-def _same(left: CTE, right: CTE) -> ColumnElement[bool]:
+def same_answer(left: CTE, right: CTE) -> ColumnElement[bool]:
     return and_(*(left.c[name] == right.c[name] for name in _KEY))
 
 
