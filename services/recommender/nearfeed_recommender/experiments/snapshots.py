@@ -89,7 +89,7 @@ def points_of(results: Results) -> list[PointOut]:
 
 def _point(results: Results, arm: ArmResult) -> PointOut:
     measured = arm.metrics[results.metric]
-    if results.intervals_until not in (None, results.until):
+    if results.intervals_until is not None and results.intervals_until < results.until:
         measured = NOTHING.model_copy(update={"mean": measured.mean})
     watched = {name: getattr(arm, name) for name in _WATCHED}
     depth = arm.metrics["depth"].mean
