@@ -8,7 +8,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
 from nearfeed_recommender.experiments.measures import EARLIER
-from nearfeed_recommender.experiments.sums import Window, answers_of, deeds_of, same_answer
+from nearfeed_recommender.experiments.sums import Window, answers_of, deeds_of
 
 PERCENTILES = (50, 95)
 SESSION_GAP_MICROS = HOUR_MICROS // 2  # a reader who asks for nothing as long has left
@@ -35,22 +35,19 @@ def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
 
     `depth` is the mean of the deepest positions, from 1, and `sessions` those that began on the day.
     """
-    answers = answers_of(window).cte("answers")
-    deeds = deeds_of(answers).cte("deeds")
-    day = _day(answers.c.served_at)
+    deeds = deeds_of(answers_of(window).cte("answers")).cte("deeds")
+    day = _day(deeds.c.served_at)
     query = (
         select(
             day,
-            answers.c.arm,
-            func.count(distinct(answers.c.unit)).label("readers"),
+            deeds.c.arm,
+            func.count(distinct(deeds.c.unit)).label("readers"),
             func.count().label("requests"),
-            *(func.sum(func.coalesce(deeds.c[name], 0)).label(name) for name in EARLIER),
-            *(func.sum(case((answers.c.state == state, 1), else_=0)).label(state) for state in _COUNTS[-2:]),
-            func.sum(func.coalesce(deeds.c.depth, 0)).label("depth"),
+            *(func.sum(deeds.c[name]).label(name) for name in (*EARLIER, "depth")),
+            *(func.sum(case((deeds.c.state == state, 1), else_=0)).label(state) for state in _COUNTS[-2:]),
         )
-        .select_from(answers.outerjoin(deeds, same_answer(deeds, answers)))
-        .group_by(day, answers.c.arm)
-        .order_by(day, answers.c.arm)
+        .group_by(day, deeds.c.arm)
+        .order_by(day, deeds.c.arm)
     )
     rows = connection.execute(query).mappings().all()
     times = _percentiles(connection, _timed(window), "day", "arm")

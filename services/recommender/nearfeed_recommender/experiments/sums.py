@@ -9,7 +9,7 @@ and answer.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, select
+from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, null, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, reader_units, served_items, served_requests
@@ -28,6 +28,7 @@ KINDS = {
 _COUNTING = ("told", "window")
 _ALL = "all"
 _KEY = ("request_id", "section")  # of an answer's section
+_TOLD = ("arm", "unit", "served_at", "state", "took_ms")
 
 
 @dataclass(frozen=True)
@@ -86,24 +87,20 @@ def _units(window: Window) -> Select[Any]:
     answers = answers_of(window).cte("answers")
     deeds = deeds_of(answers).cte("deeds")
     before = _earlier(window, answers).cte("earlier")
-    summed = {name: func.sum(func.coalesce(deeds.c[name], 0)) for name in (*EARLIER, "depth")}
+    summed = {name: func.sum(deeds.c[name]) for name in (*EARLIER, "depth")}
     told = {
         "requests": func.count(),
-        "took": func.coalesce(func.sum(answers.c.took_ms), 0),
-        "timed": func.count(answers.c.took_ms),
-        "degraded": func.sum(case((answers.c.state == "degraded", 1), else_=0)),
-        "failed": func.sum(case((answers.c.state == "failed", 1), else_=0)),
+        "took": func.coalesce(func.sum(deeds.c.took_ms), 0),
+        "timed": func.count(deeds.c.took_ms),
+        "degraded": func.sum(case((deeds.c.state == "degraded", 1), else_=0)),
+        "failed": func.sum(case((deeds.c.state == "failed", 1), else_=0)),
     }
     earlier = {f"earlier_{name}": func.coalesce(func.max(before.c[name]), 0) for name in EARLIER}
     columns: dict[str, ColumnElement[Any]] = {**summed, **told, **earlier}
     return (
-        select(answers.c.arm, answers.c.unit, *(columns[name].label(name) for name in COLUMNS))
-        .select_from(
-            answers.outerjoin(deeds, same_answer(deeds, answers)).outerjoin(
-                before, before.c.unit == answers.c.unit
-            )
-        )
-        .group_by(answers.c.arm, answers.c.unit)
+        select(deeds.c.arm, deeds.c.unit, *(columns[name].label(name) for name in COLUMNS))
+        .select_from(deeds.outerjoin(before, before.c.unit == deeds.c.unit))
+        .group_by(deeds.c.arm, deeds.c.unit)
     )
 
 
@@ -132,33 +129,36 @@ def _at(place: Place) -> ColumnElement[bool]:
 
 
 def deeds_of(answers: CTE) -> Select[Any]:
-    """What came of each answer: posts seen, clicked ..., and the deepest position that was seen, from 1."""
-    item = served_items.c
-    came = (
+    """Each answer with what came of it: posts seen, clicked ..., and the deepest position seen, from 1.
+
+    Answers and outcomes are put below each other and grouped, for SQLite joins two such tables row by row.
+    """
+    told, came = [answers.c[name] for name in _TOLD], _came(answers).subquery("came")
+    key = [came.c[name] for name in _KEY]
+    rows = union_all(
         select(
-            *(answers.c[name] for name in _KEY),
-            item.item_id,
-            outcomes.c.kind,
-            func.max(item.position).label("position"),
-        )
+            *(answers.c[name] for name in _KEY), *told, null().label("kind"), literal(0).label("position")
+        ),
+        select(*key, *(null().label(name) for name in _TOLD), came.c.kind, came.c.position),
+    ).subquery("rows")
+    counts = [func.sum(_is(rows.c.kind, name)).label(name) for name in EARLIER]
+    depth = func.max(case((rows.c.kind == IMPRESSION, rows.c.position + 1), else_=0)).label("depth")
+    of_answer = [func.max(rows.c[name]).label(name) for name in _TOLD]
+    return select(*of_answer, *counts, depth).group_by(*(rows.c[name] for name in _KEY))
+
+
+def _came(answers: CTE) -> Select[Any]:
+    """Each kind of outcome once per answer and post, with the deepest position of the post in it."""
+    item = served_items.c
+    key = [answers.c[name] for name in _KEY]
+    return (
+        select(*key, item.item_id, outcomes.c.kind, func.max(item.position).label("position"))
         .select_from(answers)
         .join(served_items, and_(*(item[name] == answers.c[name] for name in _KEY)))
-        .join(
-            outcomes,
-            and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id),
-        )
+        .join(outcomes, and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id))
         .where(outcomes.c.attribution.in_(_COUNTING))
-        .group_by(*(answers.c[name] for name in _KEY), item.item_id, outcomes.c.kind)
-        .subquery("came")
+        .group_by(*key, item.item_id, outcomes.c.kind)
     )
-    depth = func.max(case((came.c.kind == IMPRESSION, came.c.position + 1), else_=0))
-    counts = [func.sum(_is(came.c.kind, name)).label(name) for name in EARLIER]
-    key = [came.c[name] for name in _KEY]
-    return select(*key, *counts, depth.label("depth")).group_by(*key)
-
-
-def same_answer(left: CTE, right: CTE) -> ColumnElement[bool]:
-    return and_(*(left.c[name] == right.c[name] for name in _KEY))
 
 
 def _earlier(window: Window, answers: CTE) -> Select[Any]:
