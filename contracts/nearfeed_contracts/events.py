@@ -223,8 +223,9 @@ class Served(Event):
 
     `reader` is the JSON form of `nearfeed_core.ranking_inputs.ReaderInputs`. Where an experiment chose the
     provider, `arm` is its arm and `propensity` the chance with which this arm was to be taken; `unit_id` is
-    what it is assigned by. `state` tells whether the section was whole, did without a source, or failed.
-    A page of a feed begins at the position `start` of its ranking.
+    what it is assigned by, and `readings_drawn_by` in `reader` the readings that the draw knew of.
+    `state` tells whether the section was whole, did without a source, or failed. A page of a feed begins at
+    the position `start` of its ranking.
     """
 
     type: Literal["served"] = "served"

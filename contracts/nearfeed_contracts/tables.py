@@ -342,6 +342,7 @@ experiment_results = Table(
     Column("experiment", _ID, primary_key=True),
     Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("document", _TEXT, nullable=False),  # JSON
+    Column("points", _TEXT, nullable=False),  # JSON list: of the document, what its course shows
 )
 
 # Written by the API: what a reader is assigned to experiments by, where that is not their id.

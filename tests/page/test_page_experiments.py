@@ -9,9 +9,9 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
-from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import audit, experiment_results
 from nearfeed_recommender.experiments.findings import IntervalOut, MeasuredOut, MismatchOut, Results
+from nearfeed_recommender.experiments.snapshots import row_of
 from nearfeed_runtime.sql import reading, upsert, writing
 
 pytestmark = pytest.mark.browser
@@ -45,9 +45,8 @@ def keep_a_course(world: PageWorld) -> None:
         ]
         until = now.until - timedelta(hours=6 - hour)
         kept = now.model_copy(update={"arms": arms, "until": until, "mismatch": alarm})
-        row = {"experiment": "lively", "at": to_micros(until), "document": kept.model_dump_json()}
         with writing(world.engine) as transaction:
-            upsert(transaction, experiment_results, [row])
+            upsert(transaction, experiment_results, [row_of(kept)])
 
 
 def test_draft_start_ramp_and_stop(open_page: Any, page_world: PageWorld) -> None:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import audit, outcomes, reader_units, served_requests
+from nearfeed_recommender.experiments.contexts import DRAWN_BY
 from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.rewards import counts_by
 from nearfeed_recommender.experiments.watching import watch
 from nearfeed_recommender.ledger.request_ids import read_request_id
 from nearfeed_runtime.sql import reading
@@ -103,6 +106,25 @@ def test_the_feed_is_served_by_its_arm(served: Any) -> None:
         read = read_request_id(served.client.app.state.context.serving.secret, row.user_id, row.request_id)
         assert read is not None
         assert read.arms == ((experiment.number, experiment.arms.index(row.arm)),)
+
+
+def test_a_bandit_learns_by_the_readings_that_it_drew_by(served: Any) -> None:
+    make(served, allocation={"type": "lints", "delay_minutes": 0})
+    for item in ("p1", "p2", "p3"):
+        event = {"user_id": "ann", "item_id": item, "kind": "read"}
+        assert served.client.post("/v1/events", json=event).status_code == 202
+    served.settle()
+    served.client.app.state.context.serving.facts.of = lambda items: {}
+    for url in ("/v1/feed", "/v1/pages/home"):
+        served.client.get(url, params={"user_id": "ann"})
+    (noted,) = [row for row in rows(served) if row.experiment]
+    known = orjson.loads(noted.reader)
+    assert (known["readings"], known[DRAWN_BY]) == (0, 3)
+    with reading(served.engine) as connection:
+        (counted,) = counts_by(
+            connection, experiment_of(connection, "trial"), now_micros() + 1, "arm", "readings"
+        )
+    assert counted["readings"] == 3
 
 
 def test_sections_of_a_page_are_served_by_their_arms(served: Any) -> None:

@@ -4,20 +4,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.recommender.experiment_designs import started
+from sqlalchemy import update
+from tests.recommender.experiment_designs import SAID, started
 from tests.recommender.simulated_ledger import MINUTE, Visit, simulate, visits
 from tests.recommender.test_experiment_results import begun
 
 from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.tables import experiments
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.experiments.assigning import ReaderFacts, assign
 from nearfeed_recommender.experiments.evaluating import Evaluation, NoSupportError, Policy, evaluate
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_recommender.experiments.store import ExperimentStore
+from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
 from nearfeed_recommender.experiments.watching import watch
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import reading, writing
 
 CHANCES = {"control": 0.05, "latest": 0.2}
 
@@ -97,6 +99,30 @@ def test_values_of_policies_are_those_of_the_truth(store: ExperimentStore) -> No
         assert 50 < value.snips.effective_size < value.snips.requests
     wide = always.ips.high - always.ips.low
     assert always.doubly_robust.high - always.doubly_robust.low < wide
+
+
+def test_values_are_those_of_the_truth_after_another_arm_was_stopped(store: ExperimentStore) -> None:
+    arms = {"control": None, "latest": "latest", "popular": "popular"}
+    shares = {"control": 1, "latest": 1, "popular": 2}
+    begun(store, 8 * HOUR_MICROS, arms=arms, allocation={"type": "fixed", "shares": shares}, holdout=0.1)
+    chances = {"control": 0.2, "latest": 0.1, "popular": 0.3, "holdout": 0.2}
+    now = now_micros()
+    early, late = visits(1_000, 1, now - 4 * HOUR_MICROS), visits(1_000, 2, now - 2 * HOUR_MICROS)
+    simulate(store.engine, store.live.current, early, lambda arm, _: chances[arm])
+    stop_arm(store, "trial", "popular", SAID)
+    with reading(store.engine) as connection:
+        trial = experiment_of(connection, "trial")
+    stops = trial.traffic.model_copy(update={"stopped_at": {"popular": now - 3 * HOUR_MICROS}})
+    with writing(store.engine) as transaction:
+        transaction.execute(update(experiments).values(traffic=stops.model_dump_json()))
+    simulate(store.engine, store.live.current, late, lambda arm, _: chances[arm], seed=2)
+    for provider, arm in (("personal", "control"), ("latest", "latest")):
+        value = value_of(store, provider=provider)
+        expected = 1 - (1 - chances[arm]) ** 3
+        for found in (value.ips, value.snips, value.doubly_robust):
+            assert found.low - 0.03 < expected < found.high + 0.03
+            assert found.high - found.low < 0.25
+    assert value_of(store, provider="popular").ips.requests < 1_000
 
 
 @pytest.mark.parametrize(

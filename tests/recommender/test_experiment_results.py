@@ -1,21 +1,31 @@
 """Results: differences that are there are told, alarms stop what they should, and what was kept stays."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from tests.recommender.experiment_designs import SAID, started
 from tests.recommender.simulated_ledger import MINUTE, act_before, simulate, visits
 
-from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import audit, experiments, served_requests
+from nearfeed_contracts.fields import from_micros, now_micros, to_micros
+from nearfeed_contracts.tables import audit, experiment_results, experiments, served_requests
+from nearfeed_core.experiments.sizing import readers_needed
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
+from nearfeed_recommender.experiments.comparing import tuning_of
 from nearfeed_recommender.experiments.findings import Results
+from nearfeed_recommender.experiments.pacing import Pace
 from nearfeed_recommender.experiments.records import Experiment, experiment_of
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_recommender.experiments.sizing import Plan, TooLittleError, size_of_plan
-from nearfeed_recommender.experiments.snapshots import course_of, current_results, keep_if_due
-from nearfeed_recommender.experiments.store import ExperimentStore, stop
+from nearfeed_recommender.experiments.snapshots import (
+    course_of,
+    current_results,
+    keep_if_due,
+    latest_results,
+    row_of,
+)
+from nearfeed_recommender.experiments.store import ExperimentStore, stop, stop_arm
 from nearfeed_recommender.experiments.watching import watch
 from nearfeed_runtime.sql import reading, writing
 
@@ -64,6 +74,7 @@ def test_a_difference_is_told_with_its_interval(store: ExperimentStore) -> None:
     assert control.metrics["ctr"].lift is None
     assert latest.metrics["depth"].mean == 3
     assert (latest.took_p50_ms, latest.took_p95_ms) == (10, 10)
+    assert (latest.sessions, latest.seen_per_session) == (latest.readers, 9)
     assert found.verdict == "ctr of arm latest is higher than that of control."
     assert found.mismatch is not None
     assert not found.mismatch.alarm
@@ -183,3 +194,109 @@ def test_a_size_is_told_from_the_ledger(store: ExperimentStore) -> None:
     assert (large.days, [day.days for day in large.course]) == (1, [1, 2, 3])
     assert [day.readers for day in large.course] == [500, 500, 700]
     assert large.mean == pytest.approx(0.3, abs=0.03)
+
+
+def test_arms_that_share_alpha_need_more_readers(store: ExperimentStore) -> None:
+    arms = {"control": None, "latest": "latest", "popular": "popular"}
+    trial = begun(store, 4 * DAY_MICROS, arms=arms, holdout=0.1)
+    plan = Plan(lift=0.2, comparisons=3)
+    assert plan.alpha_each == tuning_of(trial).alpha
+    come = visits(500, 1, now_micros() - 3 * DAY_MICROS)
+    simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
+    with reading(store.engine) as connection:
+        three = size_of_plan(connection, plan, now_micros())
+        one = size_of_plan(connection, Plan(lift=0.2), now_micros())
+    unit_variance = three.variance
+    assert three.readers == readers_needed(0.2, unit_variance, alpha=0.05 / 3)
+    assert three.readers > 1.2 * one.readers
+    assert all(a.lift_found > b.lift_found for a, b in zip(three.course, one.course, strict=True))
+
+
+def test_a_size_is_told_from_so_many_answers_alone(
+    store: ExperimentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(store, 4 * DAY_MICROS)
+    come = visits(300, 1, now_micros() - 3 * DAY_MICROS) + visits(300, 1, now_micros() - HOUR_MICROS)
+    simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
+    monkeypatch.setattr("nearfeed_recommender.experiments.sizing.MOST_ANSWERS", 300)
+    with reading(store.engine) as connection:
+        found = size_of_plan(connection, Plan(lift=1), now_micros())
+    assert (found.days, found.course) == (None, [])
+    assert to_micros(found.since) == come[300].at
+
+
+def test_results_are_those_that_were_kept_while_they_are_fresh(store: ExperimentStore) -> None:
+    begun(store, 60 * HOUR_MICROS, arms={"control": None, "latest": "latest", "popular": "popular"})
+    serve(store, lambda _, __: 0.2, each=1)
+    now = now_micros()
+
+    def until(later: int) -> int:
+        with reading(store.engine) as connection:
+            trial = experiment_of(connection, "trial")
+            return to_micros(latest_results(connection, trial, now + later).until)
+
+    assert until(0) == now
+    with reading(store.engine) as connection:
+        trial = experiment_of(connection, "trial")
+    assert keep_if_due(store.engine, trial, now)
+    assert [until(minutes * MINUTE) - now for minutes in (1, 59, 61)] == [0, 0, 61 * MINUTE]
+    young = replace(trial, started_at=now - 5 * MINUTE)
+    kept = results(store).model_copy(update={"until": from_micros(now), "took_ms": 50.0})
+    slow = kept.model_copy(update={"took_ms": 60_000.0})
+    for fresh, given, experiment, later in (
+        (True, kept, young, 4 * MINUTE // 60),
+        (False, kept, young, MINUTE),
+        (True, slow, young, HOUR_MICROS),
+    ):
+        row = row_of(given)
+        with writing(store.engine) as transaction:
+            transaction.execute(delete(experiment_results))
+            transaction.execute(insert(experiment_results), [row])
+        with reading(store.engine) as connection:
+            found = latest_results(connection, experiment, now + later)
+        assert (to_micros(found.until) == now) == fresh
+    stop_arm(store, "trial", "popular", SAID)
+    assert until(HOUR_MICROS) == now + HOUR_MICROS
+
+
+def test_the_course_is_told_without_the_results_behind_it(store: ExperimentStore) -> None:
+    trial = begun(store, 2 * HOUR_MICROS)
+    serve(store, each=1)
+    for minutes in (10, 5):
+        assert keep_if_due(store.engine, trial, now_micros() - minutes * MINUTE)
+    with writing(store.engine) as transaction:
+        transaction.execute(update(experiment_results).values(document=""))
+    with reading(store.engine) as connection:
+        points = course_of(connection, "trial")
+    assert [point.arm for point in points] == ["control", "latest"] * 2
+    assert points[0].at < points[2].at
+    last, arm = points[-1], results(store).arms[1]
+    assert (last.readers, last.requests, last.failed, last.degraded) == (arm.readers, arm.requests, 0, 0)
+    assert (last.depth, last.took_p50_ms, last.took_p95_ms) == (3, 10, 10)
+
+
+def test_an_experiment_is_looked_at_when_it_is_due(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS)
+    clock = [0.0]
+    pace, now = Pace(lambda: clock[0]), now_micros()
+    assert watch(store, now, pace) == 1
+    later = now + 3 * MINUTE
+    clock[0] = 59
+    assert watch(store, later, pace) == 0
+    stop(store, "trial", SAID)
+    assert watch(store, later, pace) == 1
+
+
+def test_a_work_that_takes_long_rests_for_longer() -> None:
+    clock = [0.0]
+    pace, done = Pace(lambda: clock[0]), 0
+    while clock[0] < 10_000:
+        with pace.due("work", 60) as due:
+            clock[0] += 20 if due else 0
+            done += due
+        clock[0] += 15
+    assert done == pytest.approx(10_000 / (20 * 31), abs=1)
+    with pace.due("other", 60) as due:
+        assert due
+    with pace.due("other", 60) as due:
+        assert not due

@@ -6,22 +6,22 @@ from math import ceil
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_core.experiments.clusters import sums_of
-from nearfeed_core.readings import DAY_MICROS
+from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
+from nearfeed_recommender.experiments.daily import daily, percentiles, sessions
 from nearfeed_recommender.experiments.measures import COLUMNS, RATIOS, pairs, unit_sums
 from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.experiments.sums import (
     KINDS,
     Window,
     arm_sums,
-    daily,
     first_answer,
     mixed_readers,
-    percentiles,
 )
+from nearfeed_recommender.experiments.units import merge_ids
 from nearfeed_runtime.sql import reading, writing
 
 START = 100 * DAY_MICROS
@@ -143,6 +143,26 @@ def test_sums_are_those_of_a_loop(world: Any, rows: Rows) -> None:
     assert mixed == len(set(expected["a"]) & set(expected["b"]))
 
 
+def test_ids_that_were_merged_late_are_one_reader(world: Any, rows: Rows) -> None:
+    window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
+    with writing(world.engine) as transaction:
+        unit = merge_ids(transaction, "u2", "u3")
+        assert merge_ids(transaction, "u4", "u3") == unit
+    for row in rows.requests:
+        if row["user_id"] in ("u2", "u3", "u4"):
+            row["unit_id"] = unit
+    expected = rows.sums(rows.answers(experiment="trial"), 3)
+    with reading(world.engine) as connection:
+        found = arm_sums(connection, window)
+        assert mixed_readers(connection, window) == len(set(expected["a"]) & set(expected["b"]))
+    for arm, units in expected.items():
+        assert found[arm]["units"] == len(units)
+        for name in COLUMNS:
+            squares = sum(row[name] ** 2 for row in units.values())
+            if (name, name) in set(pairs()):
+                assert found[arm][f"{name}*{name}"] == pytest.approx(squares)
+
+
 def test_the_sums_of_each_metric_are_those_of_its_readers(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
     units = list(rows.sums(rows.answers(experiment="trial"), 3)["a"].values())
@@ -168,11 +188,18 @@ def test_a_place_is_one_arm(world: Any, rows: Rows) -> None:
     answers = rows.answers(section="feed")
     with reading(world.engine) as connection:
         found = arm_sums(connection, window)["all"]
-        first = first_answer(connection, Place(None, "feed"))
-        assert first_answer(connection, Place("home", "feed")) is None
+        first, third = (first_answer(connection, Place(None, "feed"), most) for most in (1_000, 3))
+        assert first_answer(connection, Place("home", "feed"), 3) is None
     assert found["requests"] == len(answers)
     assert found["clicks"] == sum(rows.of(answer)["clicks"] for answer in answers)
-    assert first == min(row["served_at"] for row in rows.requests if row["section"] == "feed")
+    times = sorted(row["served_at"] for row in rows.requests if row["section"] == "feed")
+    assert (first, third) == (times[0], times[-3])
+
+
+def times_of(answers: list[dict[str, Any]]) -> list[float | None]:
+    """Percentiles 50 and 95."""
+    took = sorted(row["took_ms"] for row in answers if row["took_ms"])
+    return [took[ceil(len(took) * percent / 100) - 1] if took else None for percent in (50, 95)]
 
 
 def test_days_and_percentiles(world: Any, rows: Rows) -> None:
@@ -189,7 +216,34 @@ def test_days_and_percentiles(world: Any, rows: Rows) -> None:
         assert day["requests"] == len(own)
         assert day["readers"] == len({row["unit_id"] or row["user_id"] for row in own})
         assert day["reads"] == sum(rows.of(row)["reads"] for row in own)
+        assert day["depth"] == pytest.approx(sum(rows.of(row)["depth"] for row in own) / len(own))
+        for state in ("degraded", "failed"):
+            assert day[state] == sum(row["state"] == state for row in own)
+        assert [day["took_p50_ms"], day["took_p95_ms"]] == times_of(own)
     assert sum(day["requests"] for day in days) == len(answers)
     for arm, found in times.items():
-        took = sorted(row["took_ms"] for row in answers if row["arm"] == arm and row["took_ms"])
-        assert found == {percent: took[ceil(len(took) * percent / 100) - 1] for percent in (50, 95)}
+        assert list(found.values()) == times_of([row for row in answers if row["arm"] == arm])
+
+
+def test_sessions_end_where_a_reader_stays_away(world: Any, rows: Rows) -> None:
+    chance = random.Random(0)
+    with writing(world.engine) as transaction:
+        for row in rows.requests:
+            row["served_at"] = START + chance.randrange(8 * HOUR_MICROS)
+            key = (
+                served_requests.c.request_id == row["request_id"],
+                served_requests.c.section == row["section"],
+            )
+            transaction.execute(update(served_requests).where(*key).values(served_at=row["served_at"]))
+    begun: dict[str, int] = defaultdict(int)
+    last: dict[tuple[str, str], int] = {}
+    for row in sorted(rows.answers(experiment="trial"), key=lambda row: row["served_at"]):
+        reader = (row["arm"], row["unit_id"] or row["user_id"])
+        begun[row["arm"]] += row["served_at"] - last.get(reader, 0) >= HOUR_MICROS // 2
+        last[reader] = row["served_at"]
+    window = Window(START, START + 2 * DAY_MICROS, "trial")
+    with reading(world.engine) as connection:
+        assert sessions(connection, window) == begun
+        days = daily(connection, window)
+    assert {day["arm"]: day["sessions"] for day in days} == begun
+    assert max(begun.values()) > len({unit for _, unit in last})

@@ -18,6 +18,7 @@ from nearfeed_recommender.access.callers import Access, open_access
 from nearfeed_recommender.api.app import create_app
 from nearfeed_recommender.breaker import StoreBreaker
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.experiments.pacing import Pace
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.experiments.watching import watch
 from nearfeed_recommender.graphql.sources import graph_sources
@@ -142,7 +143,7 @@ def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: Ve
         consumer_loops=[
             *(Loop(name, consumer.run) for name, consumer in consumers.items()),
             Loop("upkeep", every(_UPKEEP_SECONDS, keep_up)),
-            Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials))),
+            Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials, pace=Pace()))),
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
             Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
         ],

@@ -104,6 +104,7 @@ def create_experiments() -> None:
         sa.Column("experiment", ID, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("document", TEXT, nullable=False),
+        sa.Column("points", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("experiment", "at"),
     )
 

@@ -17,7 +17,7 @@ from nearfeed_recommender.experiments.findings import PointOut, Results
 from nearfeed_recommender.experiments.records import Experiment, State, experiment_of, list_experiments
 from nearfeed_recommender.experiments.schema import BUCKETS, Metric, Name, Share
 from nearfeed_recommender.experiments.sizing import Plan, Size, size_of_plan
-from nearfeed_recommender.experiments.snapshots import course_of, current_results
+from nearfeed_recommender.experiments.snapshots import course_of, latest_results
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_runtime.sql import reading
 
@@ -95,9 +95,13 @@ def get_experiment(context: Context, name: NamePath) -> ExperimentOut:
 
 @router.get("/{name}/results", summary="What came of an experiment")
 def get_results(context: Context, name: NamePath) -> Results:
-    """All intervals hold at all looks together. Of one that was stopped they are those of its end."""
+    """All intervals hold at all looks together. Of one that was stopped they are those of its end.
+
+    They may be as old as a sixtieth of the experiment's age, an hour at most, and older only where it takes
+    long to gather them: `until` tells.
+    """
     with reading(context.engine) as connection:
-        return current_results(connection, experiment_of(connection, name), now_micros())
+        return latest_results(connection, experiment_of(connection, name), now_micros())
 
 
 @router.get("/{name}/course", summary="How an experiment's metric has gone")

@@ -22,7 +22,8 @@ class Assignment:
     """An arm at a target: `provider` is None for what the configuration says.
 
     `number` and `index` are what request ids carry; `propensity` is the chance with which the arm was to be
-    taken, over the reader's hash and, of a bandit, the request's.
+    taken, over the reader's hash and, of a bandit, the request's. `readings` are what the draw knew of the
+    reader, which bandits learn by.
     """
 
     experiment: str
@@ -32,6 +33,7 @@ class Assignment:
     provider: str | None
     propensity: float
     unit: str
+    readings: int = 0
 
 
 def assign(
@@ -47,11 +49,11 @@ def assign(
         return None
     holdout = experiment.design.holdout
     if held_out(unit, holdout):
-        return _assignment(experiment, HOLDOUT, holdout, unit)
+        return _assignment(experiment, HOLDOUT, holdout, unit, reader)
     arm, chance = _arm(experiment, unit, nonce, served_at, reader)
     if arm in experiment.traffic.stopped:
         return None
-    return _assignment(experiment, arm, chance * (1 - holdout), unit)
+    return _assignment(experiment, arm, chance * (1 - holdout), unit, reader)
 
 
 def _belongs(audience: Audience, reader: ReaderFacts) -> bool:
@@ -85,7 +87,16 @@ def _chances(experiment: Experiment, nonce: str, served_at: int, reader: ReaderF
     return tuple(traffic.shares[arm] / total for arm in arms)
 
 
-def _assignment(experiment: Experiment, arm: str, chance: float, unit: str) -> Assignment:
-    provider = experiment.design.arms.get(arm)
-    index = experiment.arms.index(arm)
-    return Assignment(experiment.name, experiment.number, arm, index, provider, chance, unit)
+def _assignment(
+    experiment: Experiment, arm: str, chance: float, unit: str, reader: ReaderFacts
+) -> Assignment:
+    return Assignment(
+        experiment=experiment.name,
+        number=experiment.number,
+        arm=arm,
+        index=experiment.arms.index(arm),
+        provider=experiment.design.arms.get(arm),
+        propensity=chance,
+        unit=unit,
+        readings=reader.readings,
+    )

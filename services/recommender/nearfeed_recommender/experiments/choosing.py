@@ -62,6 +62,7 @@ def noted_fields(assignment: Assignment | None, user_id: str) -> dict[str, Any]:
         "arm": assignment.arm,
         "propensity": assignment.propensity,
         "unit_id": None if assignment.unit == user_id else assignment.unit,
+        "readings": assignment.readings,
     }
 
 

@@ -46,10 +46,14 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
         power: Annotated[float, typer.Option(help="The chance of finding it.")] = 0.8,
         alpha: Annotated[float, typer.Option(help="The chance of a false alarm.")] = 0.05,
         share: Annotated[float, typer.Option(help="The share of readers of each of the two arms.")] = 0.5,
+        comparisons: Annotated[
+            int, typer.Option(help="The arms beside the control, the holdout included; they share alpha.")
+        ] = 1,
     ) -> None:
         """Tell how many readers and days an experiment needs, from what the ledger has."""
         wanted = {"metric": metric, "lift": lift, "power": power, "alpha": alpha, "share": share}
-        show(run("experiments.size", {"target": _target(target), **wanted}))
+        told = {"target": _target(target), **wanted, "comparisons": comparisons}
+        show(run("experiments.size", told))
 
     @app.command()
     def evaluate(

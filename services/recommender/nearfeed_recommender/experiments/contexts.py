@@ -15,6 +15,7 @@ from nearfeed_recommender.experiments.schema import LinTS
 
 NAMES = ("one", "readings", "hour (sine)", "hour (cosine)", "weekend")
 DIM = len(NAMES)
+DRAWN_BY = "readings_drawn_by"  # of the reader's JSON in the ledger: the readings that the draw knew of
 _SATURDAY = 5
 _DRAWS = 300  # a chance is then known to a standard error of 3 percent points at most
 

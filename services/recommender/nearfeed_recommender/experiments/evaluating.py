@@ -5,14 +5,15 @@ experiment, by its hash or a bandit's draw. Of a provider that was never shown n
 position of an answer is drawn by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, desc, func, select
+from sqlalchemy import Connection, desc, or_
+from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import Id
@@ -24,7 +25,7 @@ from nearfeed_recommender.config.schema import Config, Part
 from nearfeed_recommender.experiments.contexts import DIM, context_of
 from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
 from nearfeed_recommender.experiments.rewards import requests_of
-from nearfeed_recommender.experiments.schema import REWARDS, Metric, Name, Place
+from nearfeed_recommender.experiments.schema import REWARDS, Fixed, Metric, Name, Place, first_shares
 
 MOST_REQUESTS = 200_000
 Values = NDArray[np.float64]
@@ -150,10 +151,9 @@ def _rows(
     connection: Connection, experiment: Experiment, metric: Metric, arms: Sequence[str], now: int
 ) -> _Rows:
     """The newest requests, as long as all the policy's arms were assigned."""
-    until = min(
-        [now, *(_last_served(connection, experiment, arm) for arm in arms if _stopped(experiment, arm))]
-    )
-    query = requests_of(experiment, metric, now).where(served_requests.c.served_at <= until)
+    stops = experiment.traffic.stopped_at
+    until = min([now, *(stops[arm] for arm in arms if arm in stops)])
+    query = requests_of(experiment, metric, now).where(served_requests.c.served_at < until, *_assigned(stops))
     query = query.order_by(desc(served_requests.c.served_at)).limit(MOST_REQUESTS)
     found = connection.execute(query).all()
     if not found:
@@ -162,27 +162,32 @@ def _rows(
             "closed; try again later."
         )
     order = list(experiment.design.arms)
-    kept = 1 - experiment.design.holdout
     return _Rows(
         units=[row.unit for row in found],
         arms=np.array([order.index(row.arm) for row in found]),
-        chances=np.array([row.propensity / kept for row in found]),
+        chances=np.array([row.propensity / _logged_share(experiment, row.served_at) for row in found]),
         contexts=np.array([context_of(row.readings, row.served_at) for row in found]),
         readings=np.array([row.readings for row in found], float),
         rewards=np.array([row.reward for row in found], float),
     )
 
 
-def _stopped(experiment: Experiment, arm: str) -> bool:
-    return arm in experiment.traffic.stopped
-
-
-def _last_served(connection: Connection, experiment: Experiment, arm: str) -> int:
+def _assigned(stops: Mapping[str, int]) -> list[ColumnElement[bool]]:
+    """Leaves out what arms were still served after their stop, as by a process that had not heard of it."""
     request = served_requests.c
-    query = select(func.max(request.served_at)).where(
-        request.experiment == experiment.name, request.arm == arm
-    )
-    return connection.scalar(query) or 0
+    return [or_(request.arm != arm, request.served_at < at) for arm, at in stops.items()]
+
+
+def _logged_share(experiment: Experiment, served_at: int) -> float:
+    """The share of readers whose requests are in the log, which propensities are divided by.
+
+    Neither those of the holdout are, nor those whose fixed arm had been stopped.
+    """
+    kept = 1 - experiment.design.holdout
+    if not isinstance(experiment.design.allocation, Fixed):
+        return kept
+    stops, shares = experiment.traffic.stopped_at, first_shares(experiment.design)
+    return kept * sum(share for arm, share in shares.items() if stops.get(arm, served_at + 1) > served_at)
 
 
 def _targets(policy: Policy, arms: Sequence[int], readings: Values) -> NDArray[np.intp]:

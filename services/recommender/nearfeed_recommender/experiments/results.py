@@ -6,34 +6,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nearfeed_contracts.fields import from_micros
-from nearfeed_core.experiments.clusters import ratio
-from nearfeed_core.experiments.cuped import adjusted
 from nearfeed_core.experiments.mismatch import mismatch
-from nearfeed_core.experiments.sequences import Interval, Tuning, difference, lift, mean_interval, tuned_for
-from nearfeed_recommender.experiments.findings import (
-    ArmResult,
-    DayOut,
-    GuardrailOut,
-    IntervalOut,
-    MeasuredOut,
-    MismatchOut,
-    Results,
-)
-from nearfeed_recommender.experiments.measures import unit_sums
+from nearfeed_recommender.experiments.comparing import compared
+from nearfeed_recommender.experiments.daily import daily, percentiles, sessions
+from nearfeed_recommender.experiments.findings import ArmResult, DayOut, MeasuredOut, MismatchOut, Results
+from nearfeed_recommender.experiments.guarding import Sums, guardrails_of
+from nearfeed_recommender.experiments.outliving import NOTHING, with_last_intervals
 from nearfeed_recommender.experiments.records import Experiment
-from nearfeed_recommender.experiments.schema import (
-    HOLDOUT,
-    METRICS,
-    SHARES,
-    Fixed,
-    Guardrail,
-    Metric,
-    first_shares,
-)
-from nearfeed_recommender.experiments.sums import Window, arm_sums, daily, mixed_readers, percentiles
+from nearfeed_recommender.experiments.schema import HOLDOUT, METRICS, Fixed, Metric, first_shares
+from nearfeed_recommender.experiments.sums import Window, arm_sums, mixed_readers
+from nearfeed_recommender.experiments.verdicts import verdict_of
 from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS
-
-Sums = Mapping[str, Mapping[str, Any]]
 
 
 def results_of(
@@ -41,30 +24,26 @@ def results_of(
 ) -> Results:
     """Results up to `now`, or the end; `before` are those of the last look, whose alarm stays.
 
-    The ledger goes back 30 days; of an experiment that is older, what readers did before its start is gone.
+    The ledger goes back 30 days; of an experiment that is older, the intervals are those of `before`.
     """
     window = window_of(experiment, now)
     design, adaptive = experiment.design, not isinstance(experiment.design.allocation, Fixed)
     sums = {arm: row for arm, row in arm_sums(connection, window).items() if arm in experiment.arms}
-    tuning = tuning_of(experiment)
-    compared = {
-        metric: compare(sums, metric, design.control, tuning, earlier=window.days_before > 0)
-        for metric in METRICS
-    }
-    times = percentiles(connection, window)
+    comparison = compared(connection, experiment, window, sums)
+    times, came = percentiles(connection, window), sessions(connection, window)
     arms = [
         _arm(
+            experiment,
             arm,
-            sums[arm],
+            sums[arm] | {"sessions": came[arm]},
             times.get(arm, {}),
-            {m: found[arm] for m, (found, _) in compared.items()},
-            adaptive,
+            comparison.arms.get(arm, {}),
         )
         for arm in experiment.arms
         if arm in sums
     ]
     seen = None if adaptive else _mismatch(experiment, sums, before)
-    return Results(
+    found = Results(
         experiment=experiment.name,
         metric=design.metric,
         control=design.control,
@@ -74,105 +53,59 @@ def results_of(
         alpha=design.alpha,
         verdict=verdict_of(design.metric, design.control, arms, seen, adaptive=adaptive),
         arms=arms,
-        removed={metric: removed for metric, (_, removed) in compared.items()},
+        removed=comparison.removed,
         mixed_readers=mixed_readers(connection, window),
         mismatch=seen,
         guardrails=[] if adaptive else guardrails_of(experiment, sums, earlier=window.days_before > 0),
         days=[DayOut(**{**row, "at": from_micros(row["at"])}) for row in daily(connection, window)],
+        intervals_until=from_micros(window.until),
     )
+    return found if is_whole(experiment, window) else with_last_intervals(found, before)
 
 
 def window_of(experiment: Experiment, now: int) -> Window:
-    """What its results are of."""
+    """What its results are of: all that was served, as far as the ledger goes back."""
     until = experiment.stopped_at or now
-    since = max(experiment.started_at or until, until - RETENTION_MICROS)
+    since = max(experiment.started_at or until, min(until, now - RETENTION_MICROS))
     whole = since == experiment.started_at
     return Window(since, until, experiment.name, days_before=experiment.design.days_before if whole else 0)
 
 
-def tuning_of(experiment: Experiment) -> Tuning:
-    """Of the intervals: alpha is shared by the arms that are compared with the control."""
-    design = experiment.design
-    compared = len(experiment.arms) - 1 if design.holdout else len(design.arms) - 1
-    return tuned_for(design.lift, alpha=design.alpha / compared)
-
-
-def compare(
-    sums: Sums, metric: Metric, control: str, tuning: Tuning, *, earlier: bool
-) -> tuple[dict[str, MeasuredOut], float]:
-    """A metric of each arm, and the share of variance that earlier actions explain."""
-    plain = {arm: unit_sums(row, metric, earlier=earlier) for arm, row in sums.items()}
-    adjustment = adjusted(plain)
-    base = adjustment.estimates.get(control)
-    found: dict[str, MeasuredOut] = {}
-    for arm, one in plain.items():
-        own, other = ratio(one), adjustment.estimates[arm]
-        compared = arm != control
-        found[arm] = MeasuredOut(
-            mean=own.mean if own else None,
-            interval=_out(mean_interval(own, tuning)),
-            difference=_out(difference(base, other, tuning)) if compared else None,
-            lift=_out(lift(base, other, tuning)) if compared else None,
-        )
-    return found, adjustment.removed
-
-
-def guardrails_of(experiment: Experiment, sums: Sums, *, earlier: bool) -> list[GuardrailOut]:
-    """Each guardrail for each arm that is assigned, beside the control."""
-    design, tuning = experiment.design, tuning_of(experiment)
-    return [
-        _guardrail(guardrail, arm, sums, design.control, tuning, earlier=earlier)
-        for guardrail in design.guardrails
-        for arm in experiment.live_arms
-        if arm != design.control
-    ]
-
-
-def _guardrail(
-    guardrail: Guardrail, arm: str, sums: Sums, control: str, tuning: Tuning, *, earlier: bool
-) -> GuardrailOut:
-    measured, _ = compare(
-        {name: sums[name] for name in (control, arm) if name in sums},
-        guardrail.metric,
-        control,
-        tuning,
-        earlier=earlier,
-    )
-    there = measured.get(arm)
-    found = (there.difference if guardrail.metric in SHARES else there.lift) if there else None
-    loss = _negated(found) if found and guardrail.sign > 0 else found
-    return GuardrailOut(
-        arm=arm,
-        metric=guardrail.metric,
-        most_loss=guardrail.most_loss,
-        loss=loss,
-        broken=loss is not None and loss.low > guardrail.most_loss,
-    )
-
-
-def _negated(found: IntervalOut) -> IntervalOut:
-    return IntervalOut(estimate=-found.estimate, low=-found.high, high=-found.low, p_value=found.p_value)
+def is_whole(experiment: Experiment, window: Window) -> bool:
+    """Whether the ledger goes back to the experiment's start: only then do intervals hold at all looks."""
+    return experiment.started_at is None or window.since == experiment.started_at
 
 
 def _arm(
+    experiment: Experiment,
     arm: str,
     row: Mapping[str, Any],
     times: Mapping[int, float],
-    metrics: dict[Metric, MeasuredOut],
-    adaptive: bool,
+    metrics: Mapping[Metric, MeasuredOut],
 ) -> ArmResult:
-    if adaptive:
-        metrics = {
-            name: MeasuredOut(mean=m.mean, interval=None, difference=None, lift=None)
-            for name, m in metrics.items()
-        }
-    counts = ("requests", "impressions", "clicks", "reads", "likes", "hides", "degraded", "failed")
+    found = {name: metrics.get(name, NOTHING) for name in METRICS}
+    if not isinstance(experiment.design.allocation, Fixed):
+        found = {name: NOTHING.model_copy(update={"mean": m.mean}) for name, m in found.items()}
+    counts = (
+        "requests",
+        "impressions",
+        "clicks",
+        "reads",
+        "likes",
+        "hides",
+        "degraded",
+        "failed",
+        "sessions",
+    )
+    stopped_at = experiment.traffic.stopped_at.get(arm)
     return ArmResult(
         arm=arm,
         readers=row["units"],
         took_p50_ms=times.get(50),
         took_p95_ms=times.get(95),
-        metrics=metrics,
+        metrics=found,
+        seen_per_session=row["impressions"] / row["sessions"],
+        stopped_at=None if stopped_at is None else from_micros(stopped_at),
         **{name: int(row[name]) for name in counts},
     )
 
@@ -191,29 +124,3 @@ def _mismatch(experiment: Experiment, sums: Sums, before: Results | None) -> Mis
     found = mismatch(counts, [share / total for share in wanted.values()], least_p=least)
     expected = dict(zip(wanted, found.expected, strict=True))
     return MismatchOut(p_value=found.p_value, alarm=found.alarm, expected=expected)
-
-
-def verdict_of(
-    metric: Metric, control: str, arms: list[ArmResult], seen: MismatchOut | None, *, adaptive: bool
-) -> str:
-    """What the results say, in a sentence."""
-    if seen is not None and seen.alarm:
-        return "Readers did not come to the arms in their shares: find out why before any result is trusted."
-    if adaptive:
-        return "A bandit learns while it runs: `experiments evaluate` tells what an arm is worth."
-    told = [_verdict(metric, control, arm) for arm in arms if arm.arm not in (control, HOLDOUT)]
-    return " ".join(told) or "Nothing has been served yet."
-
-
-def _verdict(metric: Metric, control: str, arm: ArmResult) -> str:
-    found = arm.metrics[metric].lift or arm.metrics[metric].difference
-    if found is None:
-        return f"Too little is known of arm {arm.arm}."
-    if found.low > 0 or found.high < 0:
-        way = "higher" if found.low > 0 else "lower"
-        return f"{metric} of arm {arm.arm} is {way} than that of {control}."
-    return f"{metric} of arm {arm.arm} is not told from that of {control}."
-
-
-def _out(found: Interval | None) -> IntervalOut | None:
-    return IntervalOut(**vars(found)) if found else None

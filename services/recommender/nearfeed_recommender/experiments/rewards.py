@@ -11,9 +11,11 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS
+from nearfeed_recommender.experiments.contexts import DRAWN_BY
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import REWARDS, Bandit, Metric
+from nearfeed_recommender.experiments.sums import unit_of_answer
 
 MINUTE_MICROS = 60_000_000
 
@@ -41,7 +43,7 @@ def requests_of(experiment: Experiment, metric: Metric, now: int) -> Select[Any]
         .exists()
     )
     return select(
-        func.coalesce(request.unit_id, request.user_id).label("unit"),
+        unit_of_answer().label("unit"),
         request.arm,
         request.propensity,
         request.served_at,
@@ -71,4 +73,6 @@ def counts_by(connection: Connection, experiment: Experiment, now: int, *names: 
 
 
 def _readings() -> ColumnElement[Any]:
-    return func.coalesce(cast(func.json_extract(served_requests.c.reader, "$.readings"), Integer), 0)
+    """Those that the draw knew of; of an answer that was noted without, those that rankers know of."""
+    told = (func.json_extract(served_requests.c.reader, f"$.{key}") for key in (DRAWN_BY, "readings"))
+    return func.coalesce(*(cast(each, Integer) for each in told), 0)

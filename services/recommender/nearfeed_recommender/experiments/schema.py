@@ -121,12 +121,15 @@ Allocation = Annotated[Fixed | Thompson | LinTS, Field(discriminator="type")]
 class Guardrail(Part):
     """An arm stops by itself once it is certain that it loses more than `most_loss` of the control's value.
 
-    Of `degraded` and `failed`, which are hardly above 0, `most_loss` is a share of all requests.
+    Of `degraded` and `failed`, which are hardly above 0, `most_loss` is a share of all requests. Where the
+    control's value is 0 there is no share of it, and the arm stops once it is certain that its own is worse
+    by more than `most_at_zero`, in the metric's unit.
     """
 
     metric: Metric
     better: Literal["higher", "lower"] | None = None
     most_loss: Annotated[float, Field(ge=0, le=10)] = 0.05
+    most_at_zero: Annotated[float, Field(ge=0)] = 0.01
 
     @property
     def sign(self) -> int:
@@ -175,6 +178,11 @@ class Design(Part):
     def control(self) -> str:
         return next(iter(self.arms))
 
+    @property
+    def comparisons(self) -> int:
+        """How many arms are compared with the control, and share alpha."""
+        return len(self.arms) - 1 + bool(self.holdout)
+
     @model_validator(mode="after")
     def _arms_and_shares_fit(self) -> "Design":
         if HOLDOUT in self.arms:
@@ -198,13 +206,14 @@ class Traffic(Part):
 
     `buckets` are ranges (first, end) of its layer's 1,000, in the order in which they were added; `shares`
     the chance of each arm (of a bandit by context: over all contexts); `stopped` has the arms that are no
-    longer assigned, with the reasons; `learned` is what a bandit has learned, by arm; `adopted` the arm
-    that was chosen at the end.
+    longer assigned, with the reasons, and `stopped_at` since when, in microseconds since 1970; `learned` is
+    what a bandit has learned, by arm; `adopted` the arm that was chosen at the end.
     """
 
     buckets: tuple[tuple[int, int], ...] = ()
     shares: dict[str, float] = Field(default_factory=dict)
     stopped: dict[str, str] = Field(default_factory=dict)
+    stopped_at: dict[str, int] = Field(default_factory=dict)
     learned: dict[str, Any] = Field(default_factory=dict)
     adopted: str | None = None
 

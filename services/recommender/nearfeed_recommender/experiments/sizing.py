@@ -14,10 +14,19 @@ from nearfeed_core.experiments.sizing import days_needed, lift_found, readers_ne
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.config.schema import Part
 from nearfeed_recommender.experiments.measures import unit_sums
-from nearfeed_recommender.experiments.schema import FEED_PLACE, Metric, Place, SectionTarget, Share, Target
+from nearfeed_recommender.experiments.schema import (
+    FEED_PLACE,
+    MOST_ARMS,
+    Metric,
+    Place,
+    SectionTarget,
+    Share,
+    Target,
+)
 from nearfeed_recommender.experiments.sums import Window, arm_sums, first_answer
 
 DAYS = (1, 2, 3, 5, 7, 10, 14, 21, 28)
+MOST_ANSWERS = 100_000  # the newest, so that a size is told in seconds whatever the ledger holds
 
 
 class TooLittleError(NearfeedError):
@@ -27,7 +36,8 @@ class TooLittleError(NearfeedError):
 class Plan(Part):
     """An experiment to be: which lift (0.05 is 5 %) of a metric is to be found, with which chance.
 
-    `share` is the control's and the other arm's part of all readers, each.
+    `share` is the control's and the other arm's part of all readers, each. `comparisons` is the number of
+    arms beside the control, the holdout included, which share alpha.
     """
 
     target: Target = "feed"
@@ -36,6 +46,12 @@ class Plan(Part):
     power: Annotated[float, Field(gt=0.1, lt=1)] = 0.8
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     share: Annotated[Share, Field(le=0.5)] = 0.5
+    comparisons: Annotated[int, Field(ge=1, le=MOST_ARMS)] = 1
+
+    @property
+    def alpha_each(self) -> float:
+        """What each comparison has of alpha."""
+        return self.alpha / self.comparisons
 
     @property
     def place(self) -> Place:
@@ -55,8 +71,9 @@ class DayOut(BaseModel):
 class Size(BaseModel):
     """`readers` are needed in the control and the other arm together, which takes `days`.
 
-    `days` is null where the ledger's own days do not suffice. `mean` and `variance` (of one reader, by the
-    square of the mean) are those since then; looks may be taken every day.
+    All is told by the newest 100,000 answers at the place, which may go back some days alone. `days` is null
+    where these do not suffice. `mean` and `variance` (of one reader, by the
+    square of the mean) are those since `since`; looks may be taken every day.
     """
 
     since: datetime
@@ -69,7 +86,7 @@ class Size(BaseModel):
 
 def size_of_plan(connection: Connection, plan: Plan, now: int) -> Size:
     """Raises TooLittleError."""
-    first = first_answer(connection, plan.place)
+    first = first_answer(connection, plan.place, MOST_ANSWERS)
     since = max(first if first is not None else now, now - max(DAYS) * DAY_MICROS)
     whole = _estimate(connection, plan, since, now)
     if whole is None or not _is_known(whole):
@@ -89,9 +106,9 @@ def size_of_plan(connection: Connection, plan: Plan, now: int) -> Size:
     return Size(
         since=from_micros(since),
         readers=readers_needed(
-            plan.lift, whole.unit_variance, shares=shares, alpha=plan.alpha, power=plan.power
+            plan.lift, whole.unit_variance, shares=shares, alpha=plan.alpha_each, power=plan.power
         ),
-        days=days_needed(history, plan.lift, shares=shares, alpha=plan.alpha, power=plan.power),
+        days=days_needed(history, plan.lift, shares=shares, alpha=plan.alpha_each, power=plan.power),
         mean=whole.mean,
         variance=whole.unit_variance,
         course=[_day(plan, days, found) for days, found in known.items()],
@@ -110,6 +127,6 @@ def _is_known(found: Estimate) -> bool:
 def _day(plan: Plan, days: int, found: Estimate) -> DayOut:
     readers = max(1, round(found.units * 2 * plan.share))
     least = lift_found(
-        readers, found.unit_variance, shares=(plan.share, plan.share), alpha=plan.alpha, power=plan.power
+        readers, found.unit_variance, shares=(plan.share, plan.share), alpha=plan.alpha_each, power=plan.power
     )
     return DayOut(days=days, readers=found.units, mean=found.mean, lift_found=least)

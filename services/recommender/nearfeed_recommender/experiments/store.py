@@ -130,7 +130,8 @@ def stop_arm(store: ExperimentStore, name: str, arm: str, statement: Statement) 
         if arm == present.design.control:
             raise ConflictError(f"Arm {arm!r} is the control of experiment {name!r}; stop the experiment.")
         reasons = {**present.traffic.stopped, arm: statement.reason}
-        without = _with_traffic(present, stopped=reasons)
+        times = {**present.traffic.stopped_at, arm: now}
+        without = _with_traffic(present, stopped=reasons, stopped_at=times)
         if len(without.live_arms) > 1:
             return without
         return replace(without, state="stopped", stopped_at=now, stop_reason=statement.reason)

@@ -1,16 +1,18 @@
 """Sums over readers of what was served and what came of it: no row per reader leaves the database.
 
-A reader is a unit: the id that they are assigned by. Only outcomes count that came of a known answer, told by
-its request id or found within the window, each kind once per post and answer.
+A reader is a unit: what all ids that belong to them are assigned by now, so that answers to two ids of one
+reader are never taken for those of two, also where they were told late to belong together. Only outcomes
+count that came of a known answer, told by its request id or found within the window, each kind once per post
+and answer.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, select
+from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, literal, null, select, union_all
 from sqlalchemy.sql.expression import ColumnElement
 
-from nearfeed_contracts.tables import outcomes, served_items, served_requests
+from nearfeed_contracts.tables import outcomes, reader_units, served_items, served_requests
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.experiments.measures import COLUMNS, EARLIER, pairs
 from nearfeed_recommender.experiments.schema import Place
@@ -23,10 +25,10 @@ KINDS = {
     "likes": ("like",),
     "hides": ("hide", "report"),
 }
-PERCENTILES = (50, 95)
 _COUNTING = ("told", "window")
 _ALL = "all"
 _KEY = ("request_id", "section")  # of an answer's section
+_TOLD = ("arm", "unit", "served_at", "state", "took_ms")
 
 
 @dataclass(frozen=True)
@@ -57,95 +59,59 @@ def arm_sums(connection: Connection, window: Window) -> dict[str, dict[str, Any]
 
 
 def mixed_readers(connection: Connection, window: Window) -> int:
-    """How many readers were served more than one arm, as those whose ids were merged late."""
-    answers = _answers(window).cte("answers")
+    """How many readers were served more than one arm, as those whose ids were merged late.
+
+    They count in each, with what came of its answers.
+    """
+    answers = answers_of(window).cte("answers")
     per_unit = select(answers.c.unit).group_by(answers.c.unit).having(func.count(distinct(answers.c.arm)) > 1)
     return connection.scalar(select(func.count()).select_from(per_unit.subquery())) or 0
 
 
-def percentiles(connection: Connection, window: Window) -> dict[str, dict[int, float]]:
-    """By arm: percentiles 50 and 95 of the milliseconds that answers took."""
-    answers = _answers(window).subquery("answers")
-    ranked = (
-        select(
-            answers.c.arm,
-            answers.c.took_ms,
-            func.row_number().over(partition_by=answers.c.arm, order_by=answers.c.took_ms).label("place"),
-            func.count().over(partition_by=answers.c.arm).label("size"),
-        )
-        .where(answers.c.took_ms.is_not(None))
-        .subquery("ranked")
-    )
-    found: dict[str, dict[int, float]] = {}
-    for percent in PERCENTILES:
-        at = ranked.c.place == (ranked.c.size * percent + 99) // 100
-        for arm, took in connection.execute(select(ranked.c.arm, ranked.c.took_ms).where(at)):
-            found.setdefault(arm, {})[percent] = float(took)
-    return found
+def unit_of_answer() -> ColumnElement[str]:
+    """The unit of a row of served_requests: as the reader's ids are merged now, or as they were then."""
+    request, units = served_requests.c, reader_units.c
+    merged = select(units.unit_id).where(units.user_id == request.user_id).scalar_subquery()
+    return func.coalesce(merged, request.unit_id, request.user_id)
 
 
-def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
-    """By day (UTC, microseconds of its start) and arm: readers, requests, and what came of these requests."""
-    answers = _answers(window).cte("answers")
-    deeds = _deeds(answers).cte("deeds")
-    day = (answers.c.served_at // DAY_MICROS).label("day")
-    query = (
-        select(
-            day,
-            answers.c.arm,
-            func.count(distinct(answers.c.unit)).label("readers"),
-            func.count().label("requests"),
-            *(func.sum(func.coalesce(deeds.c[name], 0)).label(name) for name in EARLIER),
-        )
-        .select_from(answers.outerjoin(deeds, _same(deeds, answers)))
-        .group_by(day, answers.c.arm)
-        .order_by(day, answers.c.arm)
-    )
-    return [
-        {"at": int(row["day"]) * DAY_MICROS, "arm": row["arm"]}
-        | {name: int(row[name]) for name in ("readers", "requests", *EARLIER)}
-        for row in connection.execute(query).mappings()
-    ]
-
-
-def first_answer(connection: Connection, place: Place) -> int | None:
-    """When the ledger's first answer at a place was served, in microseconds since 1970."""
-    found: int | None = connection.scalar(select(func.min(served_requests.c.served_at)).where(_at(place)))
+def first_answer(connection: Connection, place: Place, most: int) -> int | None:
+    """When the first of the newest `most` answers at a place was served, in microseconds since 1970."""
+    times = select(served_requests.c.served_at).where(_at(place)).order_by(served_requests.c.served_at.desc())
+    found: int | None = connection.scalar(select(func.min(times.limit(most).subquery().c.served_at)))
     return found
 
 
 def _units(window: Window) -> Select[Any]:
     """A row per arm and reader with all columns."""
-    answers = _answers(window).cte("answers")
-    deeds = _deeds(answers).cte("deeds")
+    answers = answers_of(window).cte("answers")
+    deeds = deeds_of(answers).cte("deeds")
     before = _earlier(window, answers).cte("earlier")
-    summed = {name: func.sum(func.coalesce(deeds.c[name], 0)) for name in (*EARLIER, "depth")}
+    summed = {name: func.sum(deeds.c[name]) for name in (*EARLIER, "depth")}
     told = {
         "requests": func.count(),
-        "took": func.coalesce(func.sum(answers.c.took_ms), 0),
-        "timed": func.count(answers.c.took_ms),
-        "degraded": func.sum(case((answers.c.state == "degraded", 1), else_=0)),
-        "failed": func.sum(case((answers.c.state == "failed", 1), else_=0)),
+        "took": func.coalesce(func.sum(deeds.c.took_ms), 0),
+        "timed": func.count(deeds.c.took_ms),
+        "degraded": func.sum(case((deeds.c.state == "degraded", 1), else_=0)),
+        "failed": func.sum(case((deeds.c.state == "failed", 1), else_=0)),
     }
     earlier = {f"earlier_{name}": func.coalesce(func.max(before.c[name]), 0) for name in EARLIER}
     columns: dict[str, ColumnElement[Any]] = {**summed, **told, **earlier}
     return (
-        select(answers.c.arm, answers.c.unit, *(columns[name].label(name) for name in COLUMNS))
-        .select_from(
-            answers.outerjoin(deeds, _same(deeds, answers)).outerjoin(before, before.c.unit == answers.c.unit)
-        )
-        .group_by(answers.c.arm, answers.c.unit)
+        select(deeds.c.arm, deeds.c.unit, *(columns[name].label(name) for name in COLUMNS))
+        .select_from(deeds.outerjoin(before, before.c.unit == deeds.c.unit))
+        .group_by(deeds.c.arm, deeds.c.unit)
     )
 
 
-def _answers(window: Window) -> Select[Any]:
+def answers_of(window: Window) -> Select[Any]:
     """The answers of a window: a section each."""
     request = served_requests.c
     query = select(
         request.request_id,
         request.section,
         request.user_id,
-        func.coalesce(request.unit_id, request.user_id).label("unit"),
+        unit_of_answer().label("unit"),
         (literal(_ALL) if window.experiment is None else request.arm).label("arm"),
         request.served_at,
         request.state,
@@ -162,34 +128,37 @@ def _at(place: Place) -> ColumnElement[bool]:
     return and_(page, request.section == place.section)
 
 
-def _deeds(answers: CTE) -> Select[Any]:
-    """What came of each answer: posts seen, clicked ..., and the deepest position that was seen, from 1."""
-    item = served_items.c
-    came = (
+def deeds_of(answers: CTE) -> Select[Any]:
+    """Each answer with what came of it: posts seen, clicked ..., and the deepest position seen, from 1.
+
+    Answers and outcomes are put below each other and grouped, for SQLite joins two such tables row by row.
+    """
+    told, came = [answers.c[name] for name in _TOLD], _came(answers).subquery("came")
+    key = [came.c[name] for name in _KEY]
+    rows = union_all(
         select(
-            *(answers.c[name] for name in _KEY),
-            item.item_id,
-            outcomes.c.kind,
-            func.max(item.position).label("position"),
-        )
+            *(answers.c[name] for name in _KEY), *told, null().label("kind"), literal(0).label("position")
+        ),
+        select(*key, *(null().label(name) for name in _TOLD), came.c.kind, came.c.position),
+    ).subquery("rows")
+    counts = [func.sum(_is(rows.c.kind, name)).label(name) for name in EARLIER]
+    depth = func.max(case((rows.c.kind == IMPRESSION, rows.c.position + 1), else_=0)).label("depth")
+    of_answer = [func.max(rows.c[name]).label(name) for name in _TOLD]
+    return select(*of_answer, *counts, depth).group_by(*(rows.c[name] for name in _KEY))
+
+
+def _came(answers: CTE) -> Select[Any]:
+    """Each kind of outcome once per answer and post, with the deepest position of the post in it."""
+    item = served_items.c
+    key = [answers.c[name] for name in _KEY]
+    return (
+        select(*key, item.item_id, outcomes.c.kind, func.max(item.position).label("position"))
         .select_from(answers)
         .join(served_items, and_(*(item[name] == answers.c[name] for name in _KEY)))
-        .join(
-            outcomes,
-            and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id),
-        )
+        .join(outcomes, and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id))
         .where(outcomes.c.attribution.in_(_COUNTING))
-        .group_by(*(answers.c[name] for name in _KEY), item.item_id, outcomes.c.kind)
-        .subquery("came")
+        .group_by(*key, item.item_id, outcomes.c.kind)
     )
-    depth = func.max(case((came.c.kind == IMPRESSION, came.c.position + 1), else_=0))
-    counts = [func.sum(_is(came.c.kind, name)).label(name) for name in EARLIER]
-    key = [came.c[name] for name in _KEY]
-    return select(*key, *counts, depth.label("depth")).group_by(*key)
-
-
-def _same(left: CTE, right: CTE) -> ColumnElement[bool]:
-    return and_(*(left.c[name] == right.c[name] for name in _KEY))
 
 
 def _earlier(window: Window, answers: CTE) -> Select[Any]:

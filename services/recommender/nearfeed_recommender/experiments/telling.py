@@ -36,6 +36,8 @@ def results_told(results: Results) -> Iterator[Step]:
     for guardrail in results.guardrails:
         if guardrail.broken:
             yield Said(f"Guardrail {guardrail.metric} is broken by arm {guardrail.arm}.")
+    if results.mixed_readers and not results.adaptive:
+        yield Said(f"{results.mixed_readers} readers were served two arms, by ids that were merged later.")
     yield Said(results.verdict)
 
 

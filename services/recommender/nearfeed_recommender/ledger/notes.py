@@ -9,6 +9,7 @@ from nearfeed_contracts.events import Served, ServedItem, ServedState
 from nearfeed_contracts.fields import from_micros
 from nearfeed_core.ranking_inputs import PostInputs
 from nearfeed_recommender.answers.showing import ShownPost
+from nearfeed_recommender.experiments.contexts import DRAWN_BY
 from nearfeed_recommender.providers.candidates import Candidate
 from nearfeed_recommender.providers.inputs import Inputs, post_inputs, reader_inputs
 from nearfeed_recommender.providers.request import Request
@@ -19,7 +20,8 @@ from nearfeed_recommender.providers.serving import Serving
 class Answer:
     """A section of an answer, or the part of it from the position `start` in its ranking on.
 
-    `began` is when the request came in, by `time.perf_counter`. The rest is as in `Served`.
+    `began` is when the request came in, by `time.perf_counter`; `readings` are those that an experiment's
+    draw knew of, which may be more than rankers know. The rest is as in `Served`.
     """
 
     request_id: str
@@ -34,6 +36,7 @@ class Answer:
     arm: str | None = None
     propensity: float | None = None
     unit_id: str | None = None
+    readings: int | None = None
 
 
 def note_served(
@@ -67,6 +70,7 @@ def _told(
     took_ms: float,
 ) -> Served:
     reader = inputs.reader if inputs else reader_inputs(serving, request)
+    drawn_by = {} if answer.readings is None else {DRAWN_BY: answer.readings}
     posts = {**_inputs_now(serving, shown), **(inputs.posts if inputs else {})}
     return Served(
         request_id=answer.request_id,
@@ -77,7 +81,7 @@ def _told(
         provider=answer.provider,
         config_version=answer.config_version,
         space=request.space,
-        reader=reader.to_json(),
+        reader={**reader.to_json(), **drawn_by},
         experiment=answer.experiment,
         arm=answer.arm,
         propensity=answer.propensity,
