@@ -3,19 +3,24 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from tests.recommender.experiment_designs import SAID
 from tests.recommender.simulated_ledger import MINUTE, simulate, visits
 from tests.recommender.test_experiment_results import begun, random_times, serve
 
 from nearfeed_contracts.fields import now_micros, to_micros
+from nearfeed_contracts.tables import served_requests
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
 from nearfeed_recommender.experiments.findings import ArmResult, Results
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_recommender.experiments.snapshots import points_of
 from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
+from nearfeed_recommender.experiments.telling import results_told
+from nearfeed_recommender.experiments.units import merge_ids
 from nearfeed_recommender.experiments.watching import guard
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.operations import Said
+from nearfeed_runtime.sql import reading, writing
 
 THREE = {"control": None, "latest": "latest", "popular": "popular"}
 
@@ -87,3 +92,24 @@ def test_beyond_the_ledger_nothing_is_told_where_nothing_was_kept(store: Experim
     assert {arm.metrics["ctr"].lift for arm in found.arms} == {None}
     assert min(arm.metrics["ctr"].mean or 0 for arm in found.arms) > 0.1
     assert found.verdict.startswith("Too little is known of arm latest. The ledger goes back 30 days")
+
+
+def test_readers_of_two_arms_are_told(store: ExperimentStore) -> None:
+    begun(store, 2 * HOUR_MICROS)
+    serve(store)
+    found = results_at(store, now_micros())
+    apart = {arm: first_of(store, arm) for arm in ("control", "latest")}
+    with writing(store.engine) as transaction:
+        merge_ids(transaction, apart["control"], apart["latest"])
+    mixed = results_at(store, now_micros())
+    assert (found.mixed_readers, mixed.mixed_readers) == (0, 1)
+    assert [arm.readers for arm in mixed.arms] == [arm.readers for arm in found.arms]
+    said = [step.text for step in results_told(mixed) if isinstance(step, Said)]
+    assert said[0] == "Readers of two arms, whose ids were merged later: 1."
+
+
+def first_of(store: ExperimentStore, arm: str) -> str:
+    """A reader who was served an arm."""
+    query = select(served_requests.c.user_id).where(served_requests.c.arm == arm).limit(1)
+    with reading(store.engine) as connection:
+        return str(connection.scalar(query))

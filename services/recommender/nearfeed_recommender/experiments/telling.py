@@ -37,7 +37,7 @@ def results_told(results: Results) -> Iterator[Step]:
         if guardrail.broken:
             yield Said(f"Guardrail {guardrail.metric} is broken by arm {guardrail.arm}.")
     if results.mixed_readers and not results.adaptive:
-        yield Said(f"{results.mixed_readers} readers were served two arms, by ids that were merged later.")
+        yield Said(f"Readers of two arms, whose ids were merged later: {results.mixed_readers}.")
     yield Said(results.verdict)
 
 
