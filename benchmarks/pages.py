@@ -36,7 +36,7 @@ DIM = 256
 COMMUNITIES, AUTHORS = 100, 5_000
 READERS, READINGS, JOINED = 2_000, 60, 10
 GOAL_MS = 100
-WARM_UP_SECONDS = 30  # until the facts and vectors of most posts are kept
+WARM_UP_SECONDS = 120  # until facts are kept, and Milvus has built the graph of what was just loaded
 CLIENTS = 32
 Row = tuple[str, float, str]
 
