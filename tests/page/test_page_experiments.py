@@ -86,6 +86,9 @@ def test_draft_start_ramp_and_stop(open_page: Any, page_world: PageWorld) -> Non
     for arm in arms:
         row = page.locator(".arms tbody tr", has_text=arm["arm"])
         expect(row.locator("td").nth(3)).to_have_text(str(arm["readers"]))
+    days = page_world.client.get(f"{URL}/results").json()["days"]
+    expect(page.locator(".days tbody tr")).to_have_count(len(days))
+    expect(page.locator(".days tbody tr").first.locator("td").nth(2)).to_have_text(str(days[0]["readers"]))
     expect(page.get_by_role("alert").filter(has_text="in their shares")).to_be_visible()
     page.locator(".experiment .warning").evaluate("node => { node.dataset.read = 'once' }")
     with page.expect_response("**/lively/course"):

@@ -5,9 +5,10 @@ import { get, path } from "../api.js";
 import { lineChart } from "../chart.js";
 import { el, redraw, written } from "../dom.js";
 import { table } from "../table.js";
-import { milliseconds, number, percent, t } from "../text.js";
+import { milliseconds, moment, number, percent, t } from "../text.js";
 import { metricName, stopText, verdictText } from "../verdict.js";
 import { experimentActions } from "./experiment_actions.js";
+import { dayTable } from "./experiment_days.js";
 
 const RATES = ["ctr", "degraded", "failed"];
 
@@ -40,15 +41,17 @@ export function experimentPanel(changed) {
       verdict: el("p", { class: "verdict" }),
       alarms: alarmList(),
       stopped: el("p"),
+      outlived: el("p"),
       actions: el("div"),
       arms: el("section", { class: "panel arms" }),
+      days: el("section", { class: "panel days" }),
       metric: lineChart(t("experiments.course", { metric: metricName(metric) }), (value) => told(metric, value)),
       lift: lineChart(t("experiments.lift", { metric: metricName(metric) }), (value) => percent(value, 1), { marked: 0 }),
     };
     const charts = el("div", { class: "two" }, parts.metric.node, parts.lift.node);
-    const { title, verdict, alarms, stopped, actions } = parts;
-    const head = el("section", { class: "panel" }, title, verdict, alarms.node, stopped, actions);
-    node.replaceChildren(head, parts.arms, charts);
+    const { title, verdict, alarms, stopped, outlived, actions } = parts;
+    const head = el("section", { class: "panel" }, title, verdict, alarms.node, stopped, outlived, actions);
+    node.replaceChildren(head, parts.arms, charts, parts.days);
   }
 
   function fill(experiment, results, course) {
@@ -56,13 +59,20 @@ export function experimentPanel(changed) {
     redraw(parts.verdict, verdictText(results), () => written(verdictText(results)));
     parts.alarms.update(alarmsOf(experiment, results));
     redraw(parts.stopped, experiment.stop_reason, () => experiment.stop_reason && t("experiments.stopped", { reason: stopText(experiment.stop_reason) }));
+    redraw(parts.outlived, outlivedText(results), () => outlivedText(results));
     redraw(parts.actions, experiment, () => experimentActions(experiment, changed));
     redraw(parts.arms, [experiment.arms, results], () => [el("h2", {}, t("experiments.arms")), armTable(experiment, results)]);
+    redraw(parts.days, results.days, () => dayTable(results.days));
     parts.metric.update(seriesOf(course, (point) => bounded(point.mean, point.interval)));
     parts.lift.update(seriesOf(course, (point) => point.lift && bounded(point.lift.estimate, point.lift)));
   }
 
   return { node, show };
+}
+
+/** Up to when the intervals tell, where that is earlier than the counts. */
+function outlivedText({ intervals_until: told, until }) {
+  return told && Date.parse(told) < Date.parse(until) ? t("experiments.outlived", { time: moment(told) }) : "";
 }
 
 function bounded(y, interval) {
@@ -117,6 +127,8 @@ function armTable(experiment, results) {
       count(t("experiments.clicks"), "clicks"),
       count(t("experiments.reads"), "reads"),
       count(t("experiments.likes"), "likes"),
+      count(t("experiments.sessions"), "sessions"),
+      { title: t("experiments.depth"), number: true, cell: (name) => perSession(known.get(name)) },
       { title: metricName(results.metric), number: true, cell: (name) => (measured(name)?.mean == null ? t("none") : told(results.metric, measured(name).mean)) },
       { title: t("experiments.difference"), number: true, cell: (name) => liftText(measured(name)) },
       { title: "p95", number: true, cell: (name) => milliseconds(known.get(name)?.took_p95_ms ?? null) },
@@ -128,6 +140,10 @@ function armTable(experiment, results) {
 
 function armName(name, control) {
   return [written(name), name === control && el("small", {}, ` ${t("experiments.control")}`)].filter(Boolean);
+}
+
+function perSession(arm) {
+  return arm?.seen_per_session == null ? t("none") : number(arm.seen_per_session, 1);
 }
 
 function liftText(measured) {
