@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nearfeed_core.directions import unit_rows
+
 Matrix = NDArray[np.float64]
 
 
@@ -18,7 +20,7 @@ class Projection:
 
     def places(self, vectors: ArrayLike) -> Matrix:
         """Where vectors (n, dim) lie on the plane: (n, 2)."""
-        return np.asarray((unit_rows(vectors) - self.centre) @ self.axes.T, dtype=np.float64)
+        return np.asarray((_unit(vectors) - self.centre) @ self.axes.T, dtype=np.float64)
 
 
 def fit_projection(vectors: ArrayLike) -> Projection:
@@ -26,7 +28,7 @@ def fit_projection(vectors: ArrayLike) -> Projection:
 
     The largest entry of each axis is positive, so that the same vectors always give the same picture.
     """
-    rows = unit_rows(vectors)
+    rows = _unit(vectors)
     centre = rows.mean(axis=0)
     spread = rows - centre
     values, columns = np.linalg.eigh(spread.T @ spread)
@@ -38,8 +40,5 @@ def fit_projection(vectors: ArrayLike) -> Projection:
     return Projection(centre, axes, shares)
 
 
-def unit_rows(vectors: ArrayLike) -> Matrix:
-    """Rows (n, dim) scaled to length 1; a row of zeros stays as it is."""
-    rows = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float64)
+def _unit(vectors: ArrayLike) -> Matrix:
+    return unit_rows(np.asarray(vectors, dtype=np.float64))

@@ -14,7 +14,8 @@ from nearfeed_contracts.events import Kind
 EXCLUDING: Final[tuple[Kind, ...]] = ("hide", "report")
 UNDOES: Final[Mapping[Kind, Kind]] = {"unlike": "like", "unsave": "save"}
 LOWEST_GOOD_RATING = 3.0
-HOUR_MICROS = 3_600_000_000
+MINUTE_MICROS = 60_000_000
+HOUR_MICROS = 60 * MINUTE_MICROS
 DAY_MICROS = 24 * HOUR_MICROS
 
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Engine, insert, select
 
-from nearfeed_contracts.fields import MAX_ID, from_micros, now_micros
+from nearfeed_contracts.fields import MAX_ID, now_micros
 from nearfeed_contracts.tables import audit
-from nearfeed_runtime.operations import Listed, Said, Step
+from nearfeed_runtime.operations import Listed, Said, Step, told_time
 from nearfeed_runtime.sql import reading
 
 _COLUMNS = ("number", "at (UTC)", "actor", "action", "target", "detail")
@@ -71,6 +71,5 @@ def machine_user() -> str:
 
 
 def _told(change: Audited) -> tuple[str, ...]:
-    at = f"{from_micros(change.at):%Y-%m-%d %H:%M:%S}"
     detail = orjson.dumps(change.detail).decode() if change.detail else ""
-    return (str(change.number), at, change.actor, change.action, change.target, detail)
+    return (str(change.number), told_time(change.at), change.actor, change.action, change.target, detail)

@@ -15,6 +15,7 @@ from rich.progress import Progress as ProgressBars
 from rich.table import Table
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.fields import from_micros
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,8 @@ def _table(listed: Listed) -> Table:
     for row in listed.rows:
         table.add_row(*row)
     return table
+
+
+def told_time(micros: int | None) -> str:
+    """A time in microseconds since 1970 as operators read it, in UTC; empty for None."""
+    return "" if micros is None else f"{from_micros(micros):%Y-%m-%d %H:%M:%S}"

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nearfeed_core.projection import fit_projection, unit_rows
+from nearfeed_core.directions import unit_rows
+from nearfeed_core.projection import fit_projection
 
 VECTORS = st.tuples(st.integers(2, 20), st.integers(2, 6)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(-8, 8, width=16))
@@ -16,7 +17,7 @@ VECTORS = st.tuples(st.integers(2, 20), st.integers(2, 6)).flatmap(
 @given(VECTORS)
 def test_against_the_singular_vectors(vectors: np.ndarray) -> None:
     plane = fit_projection(vectors)
-    rows = unit_rows(vectors)
+    rows = unit_rows(vectors.astype(np.float64))
     spread = rows - rows.mean(axis=0)
     values = np.linalg.svd(spread, compute_uv=False) ** 2
     total = values.sum()
@@ -33,7 +34,7 @@ def test_a_weighted_mean_lies_at_the_mean_of_the_places(vectors: np.ndarray, ran
     plane = fit_projection(vectors)
     weights = np.linspace(0.1, 1, len(vectors))
     weights /= weights.sum()
-    mean = weights @ unit_rows(vectors)
+    mean = weights @ unit_rows(vectors.astype(np.float64))
     np.testing.assert_allclose(
         weights @ plane.places(vectors), (mean - plane.centre) @ plane.axes.T, atol=1e-9
     )

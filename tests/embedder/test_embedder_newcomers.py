@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from nearfeed_core.directions import unit_rows
 from nearfeed_embedder import newcomers as module
 from nearfeed_embedder.evaluation.ranking import rank
 from nearfeed_embedder.evaluation.split import Split
@@ -26,7 +27,7 @@ from nearfeed_embedder.newcomers import (
     to_arrays,
     unit_bags,
 )
-from nearfeed_embedder.parts import Parts, blocks_of, unit_rows
+from nearfeed_embedder.parts import Parts, blocks_of
 from nearfeed_embedder.reach import MOST, PLACES, Contest, contest, drawn_as_new, fair_reach
 
 SEEDS = st.integers(0, 2**32)

@@ -243,7 +243,7 @@ def test_sessions_end_where_a_reader_stays_away(world: Any, rows: Rows) -> None:
         last[reader] = row["served_at"]
     window = Window(START, START + 2 * DAY_MICROS, "trial")
     with reading(world.engine) as connection:
-        assert sessions(connection, window) == begun
         days = daily(connection, window)
+    assert sessions(days) == begun
     assert {day["arm"]: day["sessions"] for day in days} == begun
     assert max(begun.values()) > len({unit for _, unit in last})

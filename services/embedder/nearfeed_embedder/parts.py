@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfeed_contracts.runs import Block
+from nearfeed_core.directions import unit_rows
 from nearfeed_embedder.linear.autoencoder import Roles
 
 Vectors = NDArray[np.float32]
@@ -47,7 +48,8 @@ class Parts:
         """
         graph_dim, linear_dim = self.graph.shape[1], self.linear_vectors.shape[1]
         graph, vectors, contexts = np.split(self.flat + shifts, [graph_dim, graph_dim + linear_dim], axis=1)
-        graph = np.where(shifts.any(axis=1, keepdims=True), unit_rows(graph), self.graph)
+        turned = unit_rows(graph).astype(np.float32, copy=False)
+        graph = np.where(shifts.any(axis=1, keepdims=True), turned, self.graph)
         return Parts(graph, vectors, contexts)
 
 
@@ -68,9 +70,3 @@ def parts_of(graph: Vectors, roles: Roles, read: NDArray[np.bool_], as_new: Part
         np.where(known, roles.vectors, as_new.linear_vectors),
         np.where(known, roles.contexts, as_new.linear_contexts),
     )
-
-
-def unit_rows(rows: Vectors) -> Vectors:
-    """Rows of length 1; one of length 0 stays."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)

@@ -24,6 +24,7 @@ from nearfeed_recommender.providers.fetching import Fetches
 from nearfeed_recommender.providers.pipeline import Ranked, rank_by
 from nearfeed_recommender.providers.request import Request, active_space_of, open_request
 from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.telling import told
 from nearfeed_runtime.sql import reading
 
 logger = structlog.get_logger(__name__)
@@ -132,9 +133,7 @@ def _rank(serving: Serving, request: Request, now: Snapshot, page: Page, explain
         except Exception as error:
             expected = isinstance(error, NearfeedError)
             logger.warning("section failed", section=section.name, error=str(error), exc_info=not expected)
-            plans.append(
-                _Plan(section, None, {"section": str(error) if expected else "the section has failed"})
-            )
+            plans.append(_Plan(section, None, {"section": told(error, "the section has failed")}))
         taken.update(plans[-1].first_ids)
     return plans
 

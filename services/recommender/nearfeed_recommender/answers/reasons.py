@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nearfeed_core.directions import unit_rows
 from nearfeed_recommender.config.schema import Source, VectorsSource
 from nearfeed_recommender.posts import Post
 from nearfeed_recommender.readers.profiles import Vector
@@ -40,7 +41,7 @@ def closest_readings(read: Mapping[str, Vector], shown: Mapping[str, Vector]) ->
     """
     if not read or not shown:
         return {}
-    readings, posts = _unit(np.stack(list(read.values()))), _unit(np.stack(list(shown.values())))
+    readings, posts = (unit_rows(np.stack(list(each.values()))) for each in (read, shown))
     ids = list(read)
     return {item: ids[index] for item, index in zip(shown, (posts @ readings.T).argmax(axis=1), strict=True)}
 
@@ -74,8 +75,3 @@ def reason_for(kind: str, post: Post, read: Post | None) -> Reason:
             return Reason(kind, "Picked by the editors")
         case _:
             return Reason(kind, "Chosen for you")
-
-
-def _unit(rows: Vector) -> Vector:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)

@@ -7,7 +7,6 @@ from functools import partial
 from pydantic import ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.fields import from_micros
 from nearfeed_recommender.config.changing import ConfigStore, apply_document, roll_back
 from nearfeed_recommender.config.documents import yaml_document, yaml_of
 from nearfeed_recommender.config.entries import Body, Change, changes_between
@@ -19,7 +18,7 @@ from nearfeed_recommender.config.versions import (
     newest_version,
     version_of,
 )
-from nearfeed_runtime.operations import Listed, Operation, Said, Step
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
 from nearfeed_runtime.sql import reading
 
 _CHANGES = ("kind", "name", "change")
@@ -88,7 +87,13 @@ def list_history(store: ConfigStore, limit: int = 20) -> Iterator[Step]:
     with reading(store.engine) as connection:
         found = history(connection, None, limit)
     rows = (
-        (str(version.version), told_time(version.created_at), version.author, version.reason, _told(changes))
+        (
+            str(version.version),
+            told_time(version.created_at or None),
+            version.author,
+            version.reason,
+            _told(changes),
+        )
         for version, changes in found
     )
     yield Listed(_HISTORY, tuple(rows))
@@ -98,11 +103,6 @@ def show_version(store: ConfigStore, version: int | None = None) -> Iterator[Ste
     """A version as YAML; the one that holds where none is named."""
     document, _ = _version(store, version)
     yield Said(yaml_of(document).rstrip("\n"))
-
-
-def told_time(micros: int) -> str:
-    """A time as operators read it; that of the default is empty."""
-    return f"{from_micros(micros):%Y-%m-%d %H:%M:%S}" if micros else ""
 
 
 def statement_of(author: str, reason: str) -> Statement:

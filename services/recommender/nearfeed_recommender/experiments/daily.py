@@ -1,6 +1,7 @@
 """What was served over time, by day and in sessions: how long it took, what failed, how deep readers went."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, distinct, func, or_, select
@@ -22,11 +23,11 @@ def percentiles(connection: Connection, window: Window) -> dict[str, dict[int, f
     return {arm: times for (arm,), times in found.items()}
 
 
-def sessions(connection: Connection, window: Window) -> dict[str, int]:
-    """By arm: how often readers came, each time for one answer or several."""
+def sessions(days: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """By arm, of all its days: how often readers came, each time for one answer or several."""
     found: Counter[str] = Counter()
-    for (_, arm), count in _sessions(connection, window).items():
-        found[arm] += count
+    for day in days:
+        found[day["arm"]] += day["sessions"]
     return dict(found)
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.config.documents import yaml_document, yaml_of
 from nearfeed_recommender.config.faults import ConfigError, Fault, path_of
-from nearfeed_recommender.config.operations import statement_of, told_time
+from nearfeed_recommender.config.operations import statement_of
 from nearfeed_recommender.config.shape import shape_faults
 from nearfeed_recommender.experiments import store as changing
 from nearfeed_recommender.experiments.checks import check_design
@@ -20,7 +20,7 @@ from nearfeed_recommender.experiments.sizing import Plan, size_of_plan
 from nearfeed_recommender.experiments.snapshots import current_results
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.experiments.telling import results_told, size_told, value_told
-from nearfeed_runtime.operations import Listed, Operation, Said, Step
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
 from nearfeed_runtime.sql import reading
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -124,7 +124,7 @@ def _read(form: type[Form], body: dict[str, Any]) -> Form:
 
 def _row(found: Experiment) -> tuple[str, ...]:
     design = found.design
-    started = told_time(found.started_at or 0)
+    started = told_time(found.started_at)
     size = f"{found.traffic.size / BUCKETS:.1%}" if found.state == "running" else ""
     return (
         found.name,

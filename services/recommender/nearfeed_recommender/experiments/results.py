@@ -30,7 +30,8 @@ def results_of(
     design, adaptive = experiment.design, not isinstance(experiment.design.allocation, Fixed)
     sums = {arm: row for arm, row in arm_sums(connection, window).items() if arm in experiment.arms}
     comparison = compared(connection, experiment, window, sums)
-    times, came = percentiles(connection, window), sessions(connection, window)
+    times, days = percentiles(connection, window), daily(connection, window)
+    came = sessions(days)
     arms = [
         _arm(
             experiment,
@@ -57,7 +58,7 @@ def results_of(
         mixed_readers=mixed_readers(connection, window),
         mismatch=seen,
         guardrails=[] if adaptive else guardrails_of(experiment, sums, earlier=window.days_before > 0),
-        days=[DayOut(**{**row, "at": from_micros(row["at"])}) for row in daily(connection, window)],
+        days=[DayOut(**{**row, "at": from_micros(row["at"])}) for row in days],
         intervals_until=from_micros(window.until),
     )
     return found if is_whole(experiment, window) else with_last_intervals(found, before)

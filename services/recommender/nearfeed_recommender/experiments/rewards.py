@@ -10,14 +10,12 @@ from sqlalchemy import Connection, Integer, Select, and_, case, cast, func, sele
 from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, served_requests
-from nearfeed_core.readings import HOUR_MICROS
+from nearfeed_core.readings import HOUR_MICROS, MINUTE_MICROS
 from nearfeed_recommender.experiments.contexts import DRAWN_BY
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import REWARDS, Bandit, Metric
-from nearfeed_recommender.experiments.sums import unit_of_answer
-
-MINUTE_MICROS = 60_000_000
+from nearfeed_recommender.experiments.sums import COUNTING, unit_of_answer
 
 
 def delay_of(experiment: Experiment) -> int:
@@ -37,7 +35,7 @@ def requests_of(experiment: Experiment, metric: Metric, now: int) -> Select[Any]
             came.request_id == request.request_id,
             came.experiment == experiment.name,
             came.kind == REWARDS[metric],
-            came.attribution.in_(("told", "window")),
+            came.attribution.in_(COUNTING),
             came.occurred_at <= request.served_at + delay,
         )
         .exists()

@@ -9,14 +9,13 @@ from sqlalchemy import Connection, Engine, func, select
 
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import experiment_results
-from nearfeed_core.readings import HOUR_MICROS
+from nearfeed_core.readings import HOUR_MICROS, MINUTE_MICROS
 from nearfeed_recommender.experiments.findings import ArmResult, PointOut, Results
 from nearfeed_recommender.experiments.outliving import NOTHING
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_runtime.sql import committed, reading, upsert
 
-_MINUTE_MICROS = 60_000_000
 _PER_AGE = 60  # of a young experiment this many are kept, and one an hour from the 60th hour on
 _PER_COST = 100  # results are fresh for so many times as long as it took to gather them
 MOST_POINTS = 1_000
@@ -125,5 +124,5 @@ def _is_due(experiment: Experiment, last: int | None, now: int) -> bool:
         return False
     if end is not None:
         return last is None or last < end
-    pause = min(HOUR_MICROS, max(_MINUTE_MICROS, (now - start) // _PER_AGE))
+    pause = min(HOUR_MICROS, max(MINUTE_MICROS, (now - start) // _PER_AGE))
     return now - (last or start) >= pause

@@ -25,7 +25,7 @@ KINDS = {
     "likes": ("like",),
     "hides": ("hide", "report"),
 }
-_COUNTING = ("told", "window")
+COUNTING = ("told", "window")
 _ALL = "all"
 _KEY = ("request_id", "section")  # of an answer's section
 _TOLD = ("arm", "unit", "served_at", "state", "took_ms")
@@ -156,7 +156,7 @@ def _came(answers: CTE) -> Select[Any]:
         .select_from(answers)
         .join(served_items, and_(*(item[name] == answers.c[name] for name in _KEY)))
         .join(outcomes, and_(outcomes.c.request_id == item.request_id, outcomes.c.item_id == item.item_id))
-        .where(outcomes.c.attribution.in_(_COUNTING))
+        .where(outcomes.c.attribution.in_(COUNTING))
         .group_by(*key, item.item_id, outcomes.c.kind)
     )
 

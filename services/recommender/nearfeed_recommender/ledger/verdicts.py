@@ -8,11 +8,11 @@ import orjson
 from sqlalchemy import Connection, and_, select
 
 from nearfeed_contracts.tables import experiments, reader_units, served_items, served_requests
+from nearfeed_recommender.experiments.schema import HOLDOUT
 from nearfeed_recommender.ledger.attribution import Verdict
 from nearfeed_recommender.ledger.request_ids import RequestId, read_request_id
 from nearfeed_runtime.sql import chunks
 
-HOLDOUT = "holdout"  # the arm after the last one of an experiment's document
 Arms = Mapping[tuple[int, int], tuple[str, str]]  # experiment and arm, by number and index
 
 

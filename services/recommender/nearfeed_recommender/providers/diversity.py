@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfeed_core.directions import unit_rows
 from nearfeed_recommender.config.schema import Diversity, NearDuplicates
 from nearfeed_recommender.providers.candidates import Candidate
 
@@ -73,5 +74,4 @@ def unit_vectors(ids: Collection[str], vectors: Mapping[str, Vector]) -> Vector:
     for row, vector in zip(rows, known, strict=True):
         if vector is not None:
             row[:] = vector
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
+    return unit_rows(rows)

@@ -15,6 +15,7 @@ from nearfeed_recommender.ledger.outcomes import Joining, forget_outcomes
 from nearfeed_recommender.ledger.served import forget_served
 from nearfeed_recommender.readers.erasing import rename_author
 from nearfeed_recommender.readers.erasures import erased_since, erasures, hash_user
+from nearfeed_recommender.readers.memberships import set_all
 from nearfeed_recommender.readers.resets import (
     LONG_AGO,
     forget_reset,
@@ -23,7 +24,7 @@ from nearfeed_recommender.readers.resets import (
     resets,
     void_since,
 )
-from nearfeed_recommender.readers.resetting import hide, turned_down
+from nearfeed_recommender.readers.resetting import turned_down
 from nearfeed_recommender.readers.rows import merge_events, trim_rows
 from nearfeed_recommender.readers.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
 from nearfeed_runtime.consume import Handlers
@@ -65,7 +66,7 @@ def hide_again(transaction: Connection, secret: bytes, events: Sequence[Interact
     kept = leaves_controls(transaction, secret, moments)
     for event, keep in zip(events, kept, strict=True):
         if keep:
-            hide(transaction, event.user_id, [event.item_id], to_micros(event.occurred_at))
+            set_all(transaction, event.user_id, "hide", [event.item_id], to_micros(event.occurred_at))
 
 
 def refresh_readers(pooling: Pooling, transaction: Connection, events: Sequence[Event]) -> None:
@@ -93,7 +94,7 @@ def reset_readers(secret: bytes, transaction: Connection, events: Sequence[Event
 def _reset(transaction: Connection, user_id: str, moment: int, *, controls: bool) -> None:
     by_log_alone = resets(transaction, [user_id]).get(user_id, LONG_AGO) < moment
     if by_log_alone and not controls:
-        hide(transaction, user_id, turned_down(transaction, user_id, moment), moment)
+        set_all(transaction, user_id, "hide", turned_down(transaction, user_id, moment), moment)
     put_reset(transaction, user_id, moment, controls=controls)
     trim_rows(transaction, user_id, moment)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, Select, func, select
 
 from nearfeed_contracts.tables import interactions, memberships, user_vectors
-from nearfeed_core.projection import unit_rows
+from nearfeed_core.directions import unit_rows
 from nearfeed_recommender.posts import Post
 from nearfeed_recommender.readers.profiles import Profile
 
@@ -89,8 +89,8 @@ def _closest(
     rows = connection.execute(query).all()
     if not rows:
         return [], 0
-    others = unit_rows(np.stack([np.frombuffer(row.vector, dtype="<f4") for row in rows]))
-    cosines = others @ unit_rows(vector[None, :])[0]
+    stored = np.stack([np.frombuffer(row.vector, dtype="<f4") for row in rows])
+    cosines = unit_rows(stored.astype(np.float64)) @ unit_rows(vector[None, :].astype(np.float64))[0]
     best = np.argsort(-cosines, kind="stable")[:limit]
     return [(rows[index].user_id, float(cosines[index])) for index in best], len(rows)
 

@@ -130,15 +130,33 @@ def set_control(
 ) -> None:
     """Sets or lifts a control; repeating either is no error. `changed_at` in microseconds; None: now."""
     at = now_micros() if changed_at is None else changed_at
-    row = {"user_id": user_id, "control": control, "target": target}
-    if active:
-        upsert(transaction, reader_controls, [{**row, "set_at": at}], keep=["set_at"])
-    else:
-        matching = [reader_controls.c[name] == value for name, value in row.items()]
-        transaction.execute(delete(reader_controls).where(*matching))
-    if control in UNWANTED:
+    change = set_all if active else _lift
+    change(transaction, user_id, control, [target], at)
+
+
+def set_all(transaction: Connection, user_id: str, control: Control, targets: Sequence[str], at: int) -> None:
+    """Sets a control on targets at a time in microseconds; one that stands keeps its time."""
+    rows = [{"user_id": user_id, "control": control, "target": target, "set_at": at} for target in targets]
+    upsert(transaction, reader_controls, rows, keep=["set_at"])
+    _tell(transaction, user_id, control, targets, at, active=True)
+
+
+def _lift(transaction: Connection, user_id: str, control: Control, targets: Sequence[str], at: int) -> None:
+    own = (reader_controls.c.user_id == user_id) & (reader_controls.c.control == control)
+    transaction.execute(delete(reader_controls).where(own, reader_controls.c.target.in_(targets)))
+    _tell(transaction, user_id, control, targets, at, active=False)
+
+
+def _tell(
+    transaction: Connection,
+    user_id: str,
+    control: Control,
+    targets: Sequence[str],
+    at: int,
+    *,
+    active: bool,
+) -> None:
+    if control in UNWANTED and targets:
         mark_reader_stale(transaction, user_id)
-    changed = ReaderControlChanged(
-        user_id=user_id, control=control, target=target, active=active, changed_at=from_micros(at)
-    )
-    put_outbox(transaction, [changed])
+    about = {"user_id": user_id, "control": control, "active": active, "changed_at": from_micros(at)}
+    put_outbox(transaction, [ReaderControlChanged(target=target, **about) for target in targets])

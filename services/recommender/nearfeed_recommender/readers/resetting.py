@@ -1,23 +1,21 @@
 """A reader's wish to begin anew, as the API carries it out: it holds from the answer on, in every space."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection, and_, delete, func, or_, select
 
-from nearfeed_contracts.events import ReaderControlChanged, ReaderReset
+from nearfeed_contracts.events import ReaderReset
 from nearfeed_contracts.fields import from_micros
-from nearfeed_contracts.tables import feed_pages, interactions, reader_controls
+from nearfeed_contracts.tables import feed_pages, interactions
 from nearfeed_core.readings import EXCLUDING
 from nearfeed_recommender.outbox import put_outbox
 from nearfeed_recommender.readers.memberships import (
     communities_of,
     leave_community,
+    set_all,
     set_control,
     set_controls,
 )
 from nearfeed_recommender.readers.resets import LONG_AGO, put_reset, reset_of
 from nearfeed_recommender.readers.user_vectors import mark_reader_stale
-from nearfeed_runtime.sql import upsert
 
 
 def reset_reader(
@@ -32,7 +30,7 @@ def reset_reader(
         for control, target, _ in set_controls(transaction, user_id):
             set_control(transaction, user_id, control, target, active=False)
     else:
-        hide(transaction, user_id, turned_down(transaction, user_id, moment), moment)
+        set_all(transaction, user_id, "hide", turned_down(transaction, user_id, moment), moment)
     if memberships:
         for community in sorted(communities_of(transaction, user_id)):
             leave_community(transaction, user_id, community)
@@ -57,18 +55,3 @@ def turned_down(connection: Connection, user_id: str, moment: int) -> list[str]:
     told = or_(*(and_(time > since, time <= moment) for time in times))
     query = select(interactions.c.item_id).where(interactions.c.user_id == user_id, told)
     return sorted(connection.scalars(query))
-
-
-def hide(transaction: Connection, user_id: str, items: Sequence[str], moment: int) -> None:
-    """Sets the control `hide` on posts; one that stands keeps its time."""
-    rows = [{"user_id": user_id, "control": "hide", "target": item, "set_at": moment} for item in items]
-    upsert(transaction, reader_controls, rows, keep=["set_at"])
-    put_outbox(
-        transaction,
-        [
-            ReaderControlChanged(
-                user_id=user_id, control="hide", target=item, active=True, changed_at=from_micros(moment)
-            )
-            for item in items
-        ],
-    )

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine, Row
 
-from nearfeed_contracts.fields import from_micros, now_micros
-from nearfeed_runtime.operations import Listed, Said, Step
+from nearfeed_contracts.fields import now_micros
+from nearfeed_runtime.operations import Listed, Said, Step, told_time
 from nearfeed_standalone.pipeline import state
 from nearfeed_standalone.pipeline.owning import runs_now
 
@@ -21,7 +21,7 @@ def list_runs(engine: Engine) -> Iterator[Step]:
             row.pipeline,
             _state_of(row, alive),
             f"{row.passed} of {row.steps}",
-            _time(row.started_at),
+            told_time(row.started_at),
             _took(row, alive),
         )
         for row in state.all_runs(engine)
@@ -40,7 +40,7 @@ def show_run(engine: Engine, run_id: str) -> Iterator[Step]:
             row.step,
             _state_of(row, alive),
             str(row.attempts),
-            _time(row.started_at),
+            told_time(row.started_at),
             _took(row, alive),
             _told(row),
         )
@@ -51,10 +51,6 @@ def show_run(engine: Engine, run_id: str) -> Iterator[Step]:
 
 def _state_of(row: Row[Any], alive: bool) -> str:
     return state.BROKEN if row.state == state.RUNNING and not alive else str(row.state)
-
-
-def _time(micros: int | None) -> str:
-    return "" if micros is None else f"{from_micros(micros):%Y-%m-%d %H:%M:%S}"
 
 
 def _took(row: Row[Any], alive: bool) -> str:

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_contracts.fields import from_micros, now_micros
+from nearfeed_contracts.fields import now_micros
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.access.keys.changing import create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.live import LiveKeys
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
-from nearfeed_runtime.operations import Listed, Operation, Said, Step
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
 from nearfeed_runtime.sql import reading
 
 _COLUMNS = ("key id", "name", "scopes", "a minute", "state", "created (UTC)", "expires (UTC)")
@@ -65,7 +65,7 @@ def rotate(engine: Engine, live: LiveKeys, named: str, actor: str, grace_hours: 
     live.refresh()
     yield Said(f"The new key {new.key.name} holds beside the old one, {old.key_id}. {_ONCE}")
     yield Said(new.text)
-    yield Said(f"The old one expires at {_time(old.expires_at)} UTC.")
+    yield Said(f"The old one expires at {told_time(old.expires_at)} UTC.")
 
 
 def revoke(engine: Engine, live: LiveKeys, named: str, actor: str) -> Iterator[Step]:
@@ -91,9 +91,5 @@ def _wanted(**fields: object) -> WantedKey:
 def _row(key: Key) -> tuple[str, ...]:
     limit = "" if key.per_minute is None else str(key.per_minute)
     state = key.state(now_micros())
-    times = (_time(key.created_at), _time(key.expires_at))
+    times = (told_time(key.created_at), told_time(key.expires_at))
     return (key.key_id, key.name, " ".join(sorted(key.scopes)), limit, state, *times)
-
-
-def _time(micros: int | None) -> str:
-    return "" if micros is None else f"{from_micros(micros):%Y-%m-%d %H:%M:%S}"
