@@ -12,6 +12,8 @@ def expression(where: Filter) -> str:
         terms.append(one_of("community_id", where.community_ids))
     if where.published_after is not None:
         terms.append(f"published_at >= {where.published_after}")
+    if where.item_ids is not None:
+        terms.append(one_of("item_id", where.item_ids))
     if where.exclude_item_ids:
         terms.append(one_of("item_id", where.exclude_item_ids, "not in"))
     if where.exclude_author_ids:

@@ -29,7 +29,7 @@ from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.vector_store import (
     Filter,
-    Hit,
+    Hits,
     StoredVector,
     StoreUnavailableError,
     UnknownSpaceError,
@@ -139,21 +139,19 @@ class MilvusStore:
             if found.unflushed >= self._flush_rows:
                 found.unflushed = 0
 
-    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
+    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> Hits:
         """`k` is at most 16,384."""
         return self.search_many(space, [vector], k, where)[0]
 
-    def search_many(
-        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
-    ) -> list[list[Hit]]:
+    def search_many(self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter) -> list[Hits]:
         """`k` is at most 16,384."""
         if k > MAX_K:
             raise ValueError(f"k must be at most {MAX_K}, not {k}")
         with self._using(space) as found:
             for vector in vectors:
                 check_vector(vector, found.dim)
-            if k < 1 or where.community_ids == frozenset() or not vectors:
-                return [[] for _ in vectors]
+            if k < 1 or where.allows_nothing or not vectors:
+                return [Hits() for _ in vectors]
             rows = [np.asarray(vector, np.float32) for vector in vectors]
             return self._hits(found.collection, rows, k, expression(where))
 
@@ -186,7 +184,7 @@ class MilvusStore:
     def _collections(self, found: _Space) -> list[str]:
         return [found.collection, graph_name(found.collection)] if self._graph else [found.collection]
 
-    def _hits(self, collection: str, vectors: list[VectorArray], k: int, where: str) -> list[list[Hit]]:
+    def _hits(self, collection: str, vectors: list[VectorArray], k: int, where: str) -> list[Hits]:
         if self._graph and self._graph.answers(collection, where):
             params = self._graph.search_params(k)
             found = self._ask(graph_name(collection), vectors, k, where, params)
@@ -197,14 +195,11 @@ class MilvusStore:
 
     def _ask(
         self, collection: str, vectors: list[VectorArray], k: int, where: str, params: dict[str, Any]
-    ) -> list[list[Hit]]:
+    ) -> list[Hits]:
         found = self._client.search(
             collection, vectors, filter=where, limit=k, search_params=params, **self._reading
         )
-        return [
-            [Hit(item, float(distance)) for item, distance in zip(hits.ids, hits.distances, strict=True)]
-            for hits in found
-        ]
+        return [Hits(list(hits.ids), hits.distances) for hits in found]
 
     @contextmanager
     def _using(self, space: str) -> Iterator[_Space]:

@@ -9,7 +9,7 @@ import numpy as np
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
-from nearfeed_contracts.vector_store import Filter, Hit, StoredVector, UnknownSpaceError
+from nearfeed_contracts.vector_store import Filter, Hits, StoredVector, UnknownSpaceError
 
 
 @dataclass
@@ -56,20 +56,18 @@ class NumpyStore:
     def flush(self, space: str) -> None:
         self._space(space)
 
-    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
+    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> Hits:
         with self._lock:
             found = self._space(space)
             check_vector(vector, found.dim)
             rows = [row for row in found.rows.values() if matches(row, where)]
         if not rows or k < 1:
-            return []
+            return Hits()
         scores = np.stack([row.vector for row in rows]) @ np.asarray(vector, np.float32)
-        hits = [Hit(row.item_id, float(score)) for row, score in zip(rows, scores, strict=True)]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.item_id))[:k]
+        hits = zip((row.item_id for row in rows), scores.tolist(), strict=True)
+        return Hits.of(sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:k])
 
-    def search_many(
-        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
-    ) -> list[list[Hit]]:
+    def search_many(self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter) -> list[Hits]:
         return [self.search(space, vector, k, where) for vector in vectors]
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
@@ -96,6 +94,7 @@ def matches(stored: StoredVector, where: Filter) -> bool:
     return (
         (where.community_ids is None or stored.community_id in where.community_ids)
         and (where.published_after is None or stored.published_at >= where.published_after)
+        and (where.item_ids is None or stored.item_id in where.item_ids)
         and stored.item_id not in where.exclude_item_ids
         and stored.author_id not in where.exclude_author_ids
     )

@@ -71,6 +71,8 @@ def matching(where: Filter) -> dict[str, Any]:
         terms.append({"terms": {"community_id": sorted(where.community_ids)}})
     if where.published_after is not None:
         terms.append({"range": {"published_at": {"gte": where.published_after}}})
+    if where.item_ids is not None:
+        terms.append({"terms": {"item_id": sorted(where.item_ids)}})
     excluded = [
         {"terms": {field: sorted(values)}}
         for field, values in (("item_id", where.exclude_item_ids), ("author_id", where.exclude_author_ids))

@@ -24,7 +24,7 @@ from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import VectorArray
-from nearfeed_contracts.vector_store import Filter, Hit, StoredVector, StoreUnavailableError
+from nearfeed_contracts.vector_store import Filter, Hits, StoredVector, StoreUnavailableError
 
 _WRITE_SECONDS = 60
 _DOCUMENTS_PER_CALL = 500
@@ -90,13 +90,13 @@ class OpenSearchStore:
         with told(space, self._closed):
             self._client.indices.refresh(index=self._names.of(space), request_timeout=_WRITE_SECONDS)
 
-    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
+    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> Hits:
         """`k` is at most 16,384."""
         if k > MAX_K:
             raise ValueError(f"k must be at most {MAX_K}, not {k}")
         check_vector(vector, self._dim(space))
-        if k < 1 or where.community_ids == frozenset():
-            return []
+        if k < 1 or where.allows_nothing:
+            return Hits()
         values = np.asarray(vector, np.float32).tolist()
         with told(space, self._closed):
             if self._graph_answers(space, k, where):
@@ -106,9 +106,7 @@ class OpenSearchStore:
                     return hits
             return self._ask(space, k, by_scan(values, where))
 
-    def search_many(
-        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
-    ) -> list[list[Hit]]:
+    def search_many(self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter) -> list[Hits]:
         return [self.search(space, vector, k, where) for vector in vectors]
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
@@ -140,13 +138,12 @@ class OpenSearchStore:
         query = {"query": matching(where), "size": 0, "track_total_hits": few + 1}
         return bool(self._search(space, query)["hits"]["total"]["value"] > few)
 
-    def _ask(self, space: str, k: int, query: dict[str, Any]) -> list[Hit]:
+    def _ask(self, space: str, k: int, query: dict[str, Any]) -> Hits:
         # Doc values alone: the stored document, with its vector, is not read.
         wanted = {"_source": False, "stored_fields": "_none_", "docvalue_fields": ["item_id"]}
         answer = self._search(space, {"query": query, "size": k, **wanted})
-        return [
-            Hit(hit["fields"]["item_id"][0], inner_product(hit["_score"])) for hit in answer["hits"]["hits"]
-        ]
+        hits = answer["hits"]["hits"]
+        return Hits.of((hit["fields"]["item_id"][0], inner_product(hit["_score"])) for hit in hits)
 
     def _search(self, space: str, body: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
         """Raises StoreUnavailableError where a part of the shards did not answer."""

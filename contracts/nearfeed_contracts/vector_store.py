@@ -1,8 +1,11 @@
 """The port VectorStore: filtered inner-product search over the vectors of spaces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import BackendUnavailableError, NotFoundError
 from nearfeed_contracts.events import VectorArray
@@ -23,18 +26,86 @@ class StoredVector:
 class Filter:
     """What a hit must satisfy; None allows everything, an empty set nothing.
 
-    `published_after` is inclusive, in microseconds since 1970.
+    `published_after` is inclusive, in microseconds since 1970. A post must be among `item_ids` and not
+    among `exclude_item_ids`.
     """
 
     community_ids: frozenset[str] | None = None
     published_after: int | None = None
     exclude_item_ids: frozenset[str] = frozenset()
     exclude_author_ids: frozenset[str] = frozenset()
+    item_ids: frozenset[str] | None = None
+
+    @property
+    def allows_nothing(self) -> bool:
+        """Whether no post can match, whatever the space holds."""
+        return self.community_ids == frozenset() or self.item_ids == frozenset()
 
 
 class Hit(NamedTuple):
     item_id: str
     score: float
+
+
+class Hits(Sequence[Hit]):
+    """The hits of one search, best first, as columns: `item_ids` (n) and `scores` (n, float32).
+
+    It equals a sequence of the same hits. Reading the columns makes no object per hit.
+    """
+
+    __slots__ = ("_item_ids", "_scores")
+
+    def __init__(self, item_ids: Sequence[str] = (), scores: NDArray[np.float32] | Sequence[float] = ()):
+        self._item_ids = item_ids
+        self._scores = np.asarray(scores, np.float32)
+        if self._scores.shape != (len(item_ids),):
+            raise ValueError(f"{len(item_ids)} ids have scores of the shape {self._scores.shape}")
+        self._scores = self._scores.view()
+        self._scores.flags.writeable = False
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, float]]) -> "Hits":
+        """The hits of pairs of id and score, best first."""
+        found = list(pairs)
+        return cls([item_id for item_id, _ in found], [score for _, score in found])
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        return self._item_ids
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Read-only."""
+        return self._scores
+
+    def __len__(self) -> int:
+        return len(self._item_ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Hits": ...
+    def __getitem__(self, index: int | slice) -> "Hit | Hits":
+        if isinstance(index, slice):
+            return Hits(self._item_ids[index], self._scores[index])
+        return Hit(self._item_ids[index], float(self._scores[index]))
+
+    def __iter__(self) -> Iterator[Hit]:
+        return map(Hit, self._item_ids, self._scores.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Hits):
+            return list(self._item_ids) == list(other._item_ids) and np.array_equal(
+                self._scores, other._scores
+            )
+        if isinstance(other, list | tuple):
+            return len(self) == len(other) and all(map(Hit.__eq__, self, other))
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Hits.of({list(self)!r})"
 
 
 class StoreUnavailableError(BackendUnavailableError):
@@ -81,13 +152,11 @@ class VectorStore(Protocol):
         """Returns when all that was written is durable and can be searched."""
         ...
 
-    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> list[Hit]:
-        """The min(k, matching) items of the highest inner product, best first."""
+    def search(self, space: str, vector: VectorArray, k: int, where: Filter) -> Hits:
+        """The min(k, matching) items of the highest inner product, best first; equal ones in any order."""
         ...
 
-    def search_many(
-        self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter
-    ) -> list[list[Hit]]:
+    def search_many(self, space: str, vectors: Sequence[VectorArray], k: int, where: Filter) -> list[Hits]:
         """What `search` finds with each of the vectors, in one question where the store can."""
         ...
 

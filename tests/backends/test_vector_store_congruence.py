@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.vector_servers import milvus_url, opensearch_url
 
+from nearfeed_backends.embedded import exact_search, name_codes, space_rows
 from nearfeed_backends.milvus_store import MilvusStore
 from nearfeed_backends.numpy_store import NumpyStore
 from nearfeed_backends.opening import open_store
@@ -36,6 +38,7 @@ filters = st.builds(
     st.none() | times,
     st.frozensets(item_ids, max_size=10),
     st.frozensets(authors, max_size=2),
+    st.none() | st.frozensets(item_ids, max_size=15),
 )
 upserts = st.tuples(st.just("upsert"), st.lists(posts, max_size=20))
 deletions = st.tuples(st.just("delete"), st.lists(item_ids, max_size=5))
@@ -49,6 +52,30 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusStore]:
     assert isinstance(store, MilvusStore)
     yield store
     store.close()
+
+
+@pytest.fixture(scope="module")
+def faiss_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    store = open_store(f"faiss://{tmp_path_factory.mktemp('faiss')}/vectors")
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("scans", [True, False], ids=["scanned", "row by row"])
+@settings(max_examples=60, deadline=None)
+@given(steps=steps, dead_rows=st.sampled_from([0, 3, 4_096]))
+def test_faiss_answers_as_the_exact_store(
+    faiss_store: VectorStore, scans: bool, steps: list, dead_rows: int
+) -> None:
+    few = 0 if scans else exact_search._FEW_ROWS
+    with (
+        patch.object(exact_search, "_FEW_ROWS", few),
+        patch.object(space_rows, "_LEAST_DEAD", dead_rows),
+        patch.object(space_rows, "MIN_ROWS", 4),
+        patch.object(name_codes, "_CACHED_FROM", 2),
+        patch.object(name_codes, "_MOST_SETS", 3),
+    ):
+        answers_as_the_exact_store(faiss_store, steps)
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,6 +14,7 @@ from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.fields import MAX_ID
 from nearfeed_contracts.vector_store import (
     Filter,
+    Hit,
     StoredVector,
     StoreUnavailableError,
     UnknownSpaceError,
@@ -137,6 +138,15 @@ class VectorStoreContract:
                 Filter(frozenset({"c0", "c1"}), 1, frozenset({"3"}), frozenset({"a0"})),
                 {"1"},
             ),
+            (Filter(item_ids=frozenset({"1", "4", "unknown"})), {"1", "4"}),
+            (Filter(item_ids=frozenset({"unknown"})), set()),
+            (Filter(item_ids=frozenset()), set()),
+            (
+                Filter(
+                    frozenset({"c0", "c1"}), exclude_item_ids=frozenset({"1"}), item_ids=frozenset("0125")
+                ),
+                {"0"},
+            ),
         ],
     )
     def test_a_filter_holds(self, store: VectorStore, space: str, where: Filter, expected: set[str]) -> None:
@@ -146,6 +156,21 @@ class VectorStoreContract:
         )
         store.flush(space)
         assert found(store, space, where) == expected
+
+    def test_hits_are_columns_too(self, store: VectorStore, space: str) -> None:
+        store.upsert(space, [post(str(i), vector(i, 0, 0, 0)) for i in range(5)])
+        store.flush(space)
+        hits = store.search(space, vector(2, 0, 0, 0), 3, EVERYTHING)
+        assert hits.item_ids == ["4", "3", "2"]
+        assert (hits.scores.dtype, hits.scores.tolist()) == (np.float32, [8, 6, 4])
+        assert hits == [Hit("4", 8.0), Hit("3", 6.0), Hit("2", 4.0)]
+
+    def test_many_ids_are_searched_among(self, store: VectorStore, space: str) -> None:
+        store.upsert(space, [post(str(i), vector(i, 0, 0, 0)) for i in range(3_000)])
+        store.flush(space)
+        among = frozenset(str(i) for i in range(0, 6_000, 2))
+        hits = store.search(space, vector(1, 0, 0, 0), 2_000, Filter(item_ids=among))
+        assert hits.item_ids == [str(i) for i in range(2_998, -1, -2)]
 
     def test_many_exclusions_hold(self, store: VectorStore, space: str) -> None:
         store.upsert(space, [post(str(i), vector(i, 0, 0, 0)) for i in range(3_000)])
@@ -240,6 +265,7 @@ class VectorStoreContract:
         for name in names:
             one = frozenset({name})
             assert found(store, space, Filter(community_ids=one)) == {name}
+            assert found(store, space, Filter(item_ids=one)) == {name}
             assert found(store, space, Filter(exclude_item_ids=one)) == everything - {name}
             assert found(store, space, Filter(exclude_author_ids=one)) == everything - {name}
             assert set(store.fetch(space, [name])) == {name}
@@ -297,6 +323,18 @@ class TestNumpyStore(VectorStoreContract):
     @classmethod
     def store(cls) -> VectorStore:
         return open_store("memory://")
+
+
+class TestFaiss(VectorStoreContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+        store = open_store(f"faiss://{tmp_path_factory.mktemp('faiss')}/vectors")
+        yield store
+        store.close()
+        store.close()
+        with pytest.raises(StoreUnavailableError, match="closed"):
+            store.spaces()
 
 
 class TestMilvusLite(VectorStoreContract):
