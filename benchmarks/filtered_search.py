@@ -1,6 +1,7 @@
-"""Recall, latency and memory of filtered searches on the servers of `make servers` and on Milvus Lite.
+"""Recall, latency and memory of filtered searches: servers of `make servers`, faiss and Milvus Lite.
 
-    python -m benchmarks.filtered_search load [--posts 50000 500000] [--stores milvus opensearch milvus-lite]
+    python -m benchmarks.filtered_search load [--posts 50000 500000]
+        [--stores milvus opensearch milvus-lite faiss]
     python -m benchmarks.filtered_search search [--posts …] [--stores …]
 
 The first loads the posts and waits for the graphs, which takes an hour and may be done on a busy machine;
@@ -33,6 +34,7 @@ DIM = 128
 K = 20
 SHARES = (100, 50, 10, 4, 2, 0.1)
 LITE_POSTS = 50_000
+FOLDERS = {"milvus-lite": "vectors.db", "faiss": "vectors"}
 BATCH = 5_000
 LOADED = CACHE / "benchmark"
 Vectors = np.ndarray
@@ -42,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("step", choices=["load", "search", "drop"])
     parser.add_argument("--posts", type=int, nargs="+", default=[50_000, 500_000])
-    parser.add_argument("--stores", nargs="+", default=["milvus", "opensearch", "milvus-lite"])
+    parser.add_argument("--stores", nargs="+", default=["milvus", "opensearch", *FOLDERS])
     parser.add_argument("--searches", type=int, default=200)
     parser.add_argument("--settle", type=int, default=1800, help="seconds that a server may build its graph")
     arguments = parser.parse_args()
@@ -63,8 +65,8 @@ def main() -> None:
 def url(name: str) -> str:
     """Where `make servers` put it, in a namespace of its own."""
     ports = {"milvus": ("NEARFEED_MILVUS_PORT", "19530"), "opensearch": ("NEARFEED_OPENSEARCH_PORT", "19200")}
-    if name == "milvus-lite":
-        return f"milvus-lite://{LOADED}/vectors.db"
+    if name in FOLDERS:
+        return f"{name}://{LOADED}/{FOLDERS[name]}"
     return f"{name}://127.0.0.1:{os.environ.get(*ports[name])}?timeout=60&namespace=benchmark"
 
 
@@ -163,14 +165,14 @@ def measured(
     p50, p95 = np.percentile(seconds, [50, 95]) * 1_000
     return {
         "recall_at_20": round(float(np.mean(recalls)), 4),
-        "p50_ms": round(p50, 1),
-        "p95_ms": round(p95, 1),
+        "p50_ms": round(p50, 2),
+        "p95_ms": round(p95, 2),
     }
 
 
 def memory(name: str) -> int:
-    """MiB that the server holds; of Milvus Lite, the most that this process has held."""
-    if name == "milvus-lite":
+    """MiB that the server holds; of a store in this process, the most that it has held."""
+    if name in FOLDERS:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     pid = (CACHE / name / f"{name}.pid").read_text().strip()
     [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line]

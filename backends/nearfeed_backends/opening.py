@@ -9,7 +9,13 @@ from nearfeed_contracts.vector_store import VectorStore
 
 __all__ = ["open_database", "open_log", "open_store"]
 
-_STORES = ["milvus-lite:///PATH", "milvus://HOST:19530", "opensearch://HOST:9200", "memory://"]
+_STORES = [
+    "faiss:///PATH",
+    "milvus-lite:///PATH",
+    "milvus://HOST:19530",
+    "opensearch://HOST:9200",
+    "memory://",
+]
 _LOGS = ["embedded:///PATH", "kafka://HOST:9092"]
 
 
@@ -49,13 +55,19 @@ def open_store(url: str) -> VectorStore:
         return NumpyStore()
     if scheme not in _OPENERS or not rest:
         raise unknown_scheme(VECTORS, url, _STORES)
-    package, open_ = _OPENERS[scheme]
+    packages, open_ = _OPENERS[scheme]
     try:
         return open_(url)
     except ModuleNotFoundError as error:
-        if error.name != package:
+        if error.name not in packages:
             raise
-        raise missing_driver(VECTORS, url, _DISTRIBUTIONS[package]) from None
+        raise missing_driver(VECTORS, url, _DISTRIBUTIONS.get(error.name, error.name)) from None
+
+
+def _faiss(url: str) -> VectorStore:
+    from nearfeed_backends.embedded.faiss_store import FaissStore
+
+    return FaissStore(url.partition("://")[2])
 
 
 def _milvus_lite(url: str) -> VectorStore:
@@ -76,9 +88,10 @@ def _opensearch(url: str) -> VectorStore:
     return open_opensearch(url)
 
 
-_DISTRIBUTIONS = {"pymilvus": "pymilvus", "opensearchpy": "opensearch-py"}
-_OPENERS: dict[str, tuple[str, Callable[[str], VectorStore]]] = {
-    "milvus-lite": ("pymilvus", _milvus_lite),
-    "milvus": ("pymilvus", _milvus),
-    "opensearch": ("opensearchpy", _opensearch),
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "opensearchpy": "opensearch-py"}
+_OPENERS: dict[str, tuple[tuple[str, ...], Callable[[str], VectorStore]]] = {
+    "faiss": (("faiss", "filelock"), _faiss),
+    "milvus-lite": (("pymilvus",), _milvus_lite),
+    "milvus": (("pymilvus",), _milvus),
+    "opensearch": (("opensearchpy",), _opensearch),
 }

@@ -12,6 +12,11 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.events import Kind
 from nearfeed_core.readings import WeightRule
 
+_EMBEDDED = {
+    "vectors_url": ("faiss:", "milvus-lite:", "memory:"),
+    "database_url": ("sqlite:",),
+    "log_url": ("embedded:",),
+}
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -27,7 +32,8 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path("nearfeed-data"), description="folder of the embedded back ends")
     vectors_url: str = Field(
         default="",
-        description="vector store: milvus-lite:///PATH, milvus://HOST:19530 or opensearch://HOST:9200",
+        description="vector store: faiss:///PATH, milvus-lite:///PATH, milvus://HOST:19530 "
+        "or opensearch://HOST:9200",
     )
     database_url: str = Field(
         default="",
@@ -61,11 +67,20 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fill_urls(self) -> "Settings":
         folder = self.data_dir.absolute()
-        self.vectors_url = self.vectors_url or f"milvus-lite://{folder}/vectors.db"
+        self.vectors_url = self.vectors_url or f"faiss://{folder}/vectors"
         self.database_url = self.database_url or f"sqlite:///{folder}/nearfeed.db"
         self.log_url = self.log_url or f"embedded://{folder}/log.db"
         self.runs_url = self.runs_url or f"file://{folder}/runs"
         return self
+
+    @property
+    def embedded(self) -> list[str]:
+        """The settings that name a back end of one process, such as NEARFEED_DATABASE_URL."""
+        return [
+            f"NEARFEED_{name.upper()}"
+            for name, schemes in _EMBEDDED.items()
+            if getattr(self, name).startswith(schemes)
+        ]
 
     @property
     def weight_rule(self) -> WeightRule:

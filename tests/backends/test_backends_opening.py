@@ -20,9 +20,11 @@ def test_schemes_choose_back_ends(tmp_path: Path) -> None:
     assert (tmp_path / "a folder" / "log.db").exists()
 
 
-@pytest.mark.parametrize("url", ["milvus-light:///x", "milvus-lite://", "", "/a/path", "file:///x"])
+@pytest.mark.parametrize(
+    "url", ["milvus-light:///x", "milvus-lite://", "faiss://", "", "/a/path", "file:///x"]
+)
 def test_an_unknown_scheme_of_the_store_is_told(url: str) -> None:
-    with pytest.raises(BackendSettingError, match=r"^NEARFEED_VECTORS_URL: .*use one of milvus-lite:///PATH"):
+    with pytest.raises(BackendSettingError, match=r"^NEARFEED_VECTORS_URL: .*use one of faiss:///PATH, "):
         open_store(url)
 
 
@@ -42,7 +44,9 @@ def test_a_server_that_does_not_answer_is_told() -> None:
 def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Makes a package look as if it were not installed."""
     for name in list(sys.modules):
-        if name.partition(".")[0] == package or name.startswith("nearfeed_backends.milvus"):
+        if name.partition(".")[0] == package or name.startswith(
+            ("nearfeed_backends.milvus", "nearfeed_backends.embedded")
+        ):
             monkeypatch.delitem(sys.modules, name)
     original = builtins.__import__
 
@@ -54,10 +58,23 @@ def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setattr(builtins, "__import__", refuse)
 
 
-def test_a_missing_driver_of_the_store_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hide(monkeypatch, "pymilvus")
-    with pytest.raises(BackendSettingError, match=r"^NEARFEED_VECTORS_URL: .*run `pip install pymilvus`"):
-        open_store(f"milvus-lite://{tmp_path}/vectors.db")
+@pytest.mark.parametrize(
+    ("scheme", "package", "distribution"),
+    [
+        ("milvus-lite", "pymilvus", "pymilvus"),
+        ("faiss", "faiss", "faiss-cpu"),
+        ("faiss", "filelock", "filelock"),
+    ],
+)
+def test_a_missing_driver_of_the_store_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str, package: str, distribution: str
+) -> None:
+    hide(monkeypatch, package)
+    with pytest.raises(
+        BackendSettingError,
+        match=rf"^NEARFEED_VECTORS_URL: the driver of {scheme} .*run `pip install {distribution}`",
+    ):
+        open_store(f"{scheme}://{tmp_path}/vectors")
 
 
 def test_a_missing_driver_of_the_database_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from nearfeed_backends import embedded_log
 from nearfeed_backends.embedded_log import EmbeddedLog
 from nearfeed_backends.embedded_retention import TOMBSTONE_RETENTION
 from nearfeed_backends.embedded_subscription import OtherLogError
@@ -143,6 +147,23 @@ def test_appends_of_another_process_are_seen(log: EmbeddedLog, path: str) -> Non
     other.close()
 
 
+def test_a_quiet_log_is_not_read_again(log: EmbeddedLog, path: str) -> None:
+    subscription = log.subscribe([ITEMS.name, INTERACTIONS.name], "reader", lambda _: 0)
+    assert subscription.poll(10, 0) == []
+    statements: list[str] = []
+    subscription._connection.set_trace_callback(statements.append)
+    assert subscription.poll(10, 0) == []
+    assert [text for text in statements if "messages" in text] == []
+    log.append([Record(ITEMS.name, "a", b"1")])
+    assert [message.value for message in subscription.poll(10, 0)] == [b"1"]
+    other = EmbeddedLog(path)
+    other.append([Record(INTERACTIONS.name, "a", b"2")])
+    other.close()
+    assert [message.value for message in subscription.poll(10, 0)] == [b"2"]
+    subscription.rejoin()
+    assert len(subscription.poll(10, 0)) == 2
+
+
 def test_an_append_that_fails_leaves_nothing_and_says_so(log: EmbeddedLog) -> None:
     wrong: list[Record] = [Record("items", "k", b"fine"), Record("items", "k", object())]  # type: ignore[arg-type]
     with pytest.raises(LogUnavailableError, match=r"NEARFEED_LOG_URL: .* cannot be written now"):
@@ -151,6 +172,81 @@ def test_an_append_that_fails_leaves_nothing_and_says_so(log: EmbeddedLog) -> No
         log.append([Record("items", "\ud800", b"no text")])
     log.append([Record("items", "k", b"fine")])
     assert [(message.offset, message.value) for message in read(log, "items")] == [(0, b"fine")]
+
+
+@pytest.fixture
+def held(log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], threading.Event]]:
+    """The first commit waits for the event; the list has how many records each commit wrote."""
+    write, sizes, go = log._write, list[int](), threading.Event()
+
+    def wait_and_write(records: Sequence[Record]) -> None:
+        sizes.append(len(records))
+        if len(sizes) == 1:
+            assert go.wait(30)
+        write(records)
+
+    monkeypatch.setattr(log, "_write", wait_and_write)
+    yield sizes, go
+    go.set()
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    while not holds():
+        time.sleep(0.001)
+
+
+def test_appends_that_wait_are_committed_together(
+    log: EmbeddedLog, held: tuple[list[int], threading.Event]
+) -> None:
+    sizes, go = held
+    with ThreadPoolExecutor(20) as threads:
+        first = threads.submit(log.append, [Record(ITEMS.name, "first", b"")])
+        wait_until(lambda: sizes)
+        others = [threads.submit(log.append, [Record(ITEMS.name, f"k{n}", b"")] * 2) for n in range(19)]
+        wait_until(lambda: len(log._queue) == 19)
+        assert not first.done()
+        go.set()
+        for each in (first, *others):
+            each.result(30)
+    assert sizes == [1, 38]
+    keys = ["first", *(f"k{n}" for n in range(19) for _ in range(2))]
+    assert sorted(message.key for message in read(log, ITEMS.name)) == sorted(keys)
+
+
+def test_appends_of_many_threads_arrive_once_and_in_the_order_of_each(log: EmbeddedLog) -> None:
+    def append(thread: int) -> None:
+        for number in range(50):
+            log.append([Record(ITEMS.name, f"{thread}", b"%d" % number)])
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(append, range(8)))
+    found: dict[str, list[int]] = {}
+    for message in read(log, ITEMS.name):
+        found.setdefault(message.key, []).append(int(message.value or b""))
+    assert found == {f"{thread}": list(range(50)) for thread in range(8)}
+
+
+def test_an_append_that_is_interrupted_while_it_waits_is_taken_back(
+    log: EmbeddedLog, held: tuple[list[int], threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def acquire(self) -> bool:
+            raise KeyboardInterrupt
+
+        def release(self) -> None: ...
+
+    sizes, go = held
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(log.append, [Record(ITEMS.name, "first", b"")])
+        wait_until(lambda: sizes)
+        append = embedded_log._Append([Record(ITEMS.name, "second", b"")])
+        append.turn = Interrupted()  # type: ignore[assignment]
+        monkeypatch.setattr(embedded_log, "_Append", lambda _: append)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(append.records)
+        go.set()
+        first.result(30)
+    assert [message.key for message in read(log, ITEMS.name)] == ["first"]
 
 
 def test_a_log_that_is_held_by_another_is_unavailable(log: EmbeddedLog, path: str) -> None:

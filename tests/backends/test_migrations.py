@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 
 from nearfeed_backends import migrations
 from nearfeed_backends.opening import open_database
+from nearfeed_runtime.changes import next_change, raise_revisions
 from servers import fresh_database
 
 
@@ -30,6 +31,15 @@ def first_release(url: str) -> Engine:
         command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO positions VALUES ('recommender', 'interactions', 0, 42)"))
         connection.execute(text("INSERT INTO imports VALUES ('abc', 'items', 10, 1, 1, 5)"))
+        connection.execute(
+            text(
+                "INSERT INTO items VALUES "
+                "('a', 1, 0, 'c', 'u', 'title', '', '[]', NULL, NULL, 7), "
+                "('b', 2, 1, 'c', '', '', '', '[]', NULL, NULL, 8)"
+            )
+        )
+        connection.execute(text("INSERT INTO memberships VALUES ('u', 'c', 3), ('u', 'd', 4)"))
+        connection.execute(text("INSERT INTO user_vectors VALUES ('s', 'v', '', 0, 1)"))
     return engine
 
 
@@ -54,6 +64,27 @@ def test_positions_and_imports_are_kept(url: str) -> None:
         )
         connection.execute(text(f"INSERT INTO positions VALUES ('app-topics', '{'t' * 249}', 0, 1)"))
         assert migrations.current_revision(connection) == migrations.HEAD
+    engine.dispose()
+
+
+def test_posts_are_numbered(url: str) -> None:
+    first_release(url).dispose()
+    engine = open_database(url)
+    with engine.begin() as connection:
+        query = text("SELECT item_id, published_at, change_id FROM items ORDER BY item_id")
+        assert [tuple(row) for row in connection.execute(query)] == [("a", 7, 1), ("b", 8, 1)]
+        assert next_change(connection, "items") == 2
+    engine.dispose()
+
+
+def test_users_have_a_revision(url: str) -> None:
+    first_release(url).dispose()
+    engine = open_database(url)
+    with engine.begin() as connection:
+        query = text("SELECT user_id, revision FROM user_revisions ORDER BY user_id")
+        assert [tuple(row) for row in connection.execute(query)] == [("u", 1), ("v", 1)]
+        raise_revisions(connection, ["v", "w"])
+        assert [row.revision for row in connection.execute(query)][:2] == [1, 2]
     engine.dispose()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.events import ItemDeleted
-from nearfeed_contracts.vector_store import Hit
+from nearfeed_contracts.vector_store import Hits
 from nearfeed_indexer.dropping import drop_space
 from nearfeed_indexer.loading import Loader, load_run, load_vectors
 from nearfeed_indexer.opening import open_space
@@ -139,7 +139,7 @@ def test_a_search_that_misses_neighbours_is_refused(world: Any, tmp_path: Path) 
     world.build_readers("s1")
     exact = world.store
 
-    def lossy(space: str, vector: Any, k: int, where: Any) -> list[Hit]:
+    def lossy(space: str, vector: Any, k: int, where: Any) -> Hits:
         return exact.search(space, vector, k + 1, where)[1:]
 
     world.store = Tampered(exact, "search", lossy)

@@ -31,7 +31,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     films = films_of(ratings, 0)
     films.items.write_parquet(tmp_path / "items.parquet")
     films.interactions.write_parquet(tmp_path / "interactions.parquet")
-    monkeypatch.setenv("NEARFEED_VECTORS_URL", f"milvus-lite://{tmp_path}/data/vectors.db")
+    monkeypatch.setenv("NEARFEED_VECTORS_URL", f"faiss://{tmp_path}/data/vectors")
     return tmp_path / "data"
 
 

@@ -17,6 +17,8 @@ from nearfeed_standalone.services import open_services
 
 # These touch SQL and run files alone, which several processes may do at a time.
 _WITHOUT_FOLDER = ("train", "retrain", "runs", "evaluate")
+# These feed all spaces, of which none may be missing in the store then.
+_FEEDING_SPACES = ("load", "import", "import.database")
 # Steps come when they come; only the connection itself must stand soon.
 _TIMEOUT = httpx.Timeout(None, connect=5.0)
 
@@ -41,6 +43,8 @@ def make_runner(data_dir: Path, *, services_elsewhere: bool = False) -> Runner:
                 return
             services = resources.enter_context(open_services(data_dir))
             services.flow.in_loops = services_elsewhere
+            if name in _FEEDING_SPACES:
+                yield from services.operations["spaces.restore"]()
             yield from runner_of(services.operations)(name, arguments)
 
     return run

@@ -10,10 +10,11 @@ from pathlib import Path
 import structlog
 
 from nearfeed_recommender.bootstrap import keys_in_sql
-from nearfeed_recommender.serving import bind, serve
+from nearfeed_recommender.server import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
-from nearfeed_runtime.settings import load_settings
+from nearfeed_runtime.operations import show
+from nearfeed_runtime.settings import SettingsError, load_settings
 from nearfeed_standalone.admin import make_router
 from nearfeed_standalone.lock import DataFolder, hold
 from nearfeed_standalone.services import Services, in_loops, open_services
@@ -22,18 +23,27 @@ logger = structlog.get_logger(__name__)
 
 
 def serve_folder(data_dir: Path, host: str | None = None, port: int | None = None) -> None:
-    """Serves until SIGTERM or SIGINT. Raises FolderInUseError and BindError before it opens anything."""
+    """Serves until SIGTERM or SIGINT. Spaces whose vectors the store lacks are loaded before.
+
+    Raises FolderInUseError and BindError before it opens anything.
+    """
     with ExitStack() as resources:
         folder = resources.enter_context(hold(data_dir))
         listener = resources.enter_context(listening(data_dir, host, port))
         services = resources.enter_context(open_services(data_dir))
         configure_logs(services.settings.log_level)
+        show(services.operations["spaces.restore"]())
         serve_services(folder, services, listener, lambda url: logger.info("serving", docs=f"{url}/docs"))
 
 
 def listening(data_dir: Path, host: str | None, port: int | None) -> closing[socket.socket]:
-    """The bound address, to be closed at the end. Raises BindError."""
+    """The bound address, to be closed at the end. Raises BindError and SettingsError."""
     settings = load_settings(RecommenderSettings, data_dir=data_dir, host=host, port=port)
+    if settings.api_workers > 1:
+        raise SettingsError(
+            "NEARFEED_API_WORKERS: `nearfeed serve` is all services in one process; set it to 1, or run "
+            "`nearfeed-recommender api` on servers."
+        )
     return closing(bind(settings, keys_in_sql))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 import structlog
 from fastapi import FastAPI
@@ -29,9 +29,6 @@ from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.flow import Flow
 from nearfeed_standalone.importing.operation import Importer
 from nearfeed_standalone.settings import StandaloneSettings
-
-if TYPE_CHECKING:
-    from nearfeed_embedder.stream import Publisher
 
 logger = structlog.get_logger(__name__)
 IMPORTS = "imports"
@@ -147,18 +144,9 @@ def _add_embedder(services: Services, resources: ExitStack) -> None:
     embedder = embedding.bootstrap(settings, **services.back_ends)
     resources.callback(embedder.close)
     if embedder.publisher is not None:
-        reconcile = partial(_reconcile_if_needed, services.engine, embedder.publisher)
         services.flow.pumps.append(partial(_tried, embedder.publisher.publish_noted))
-        services.flow.last_pumps.append(partial(_tried, reconcile))
+        services.flow.last_pumps.append(partial(_tried, embedder.publisher.reconcile))
     _add(services, embedder)
-
-
-def _reconcile_if_needed(engine: Engine, publisher: "Publisher") -> int:
-    """Opening an encoder takes seconds, which a folder with nothing to do need not wait for."""
-    from nearfeed_embedder.missing import live_spaces, missing_posts
-
-    lacking = (page for space in live_spaces(engine) for page in missing_posts(engine, space))
-    return publisher.reconcile() if next(lacking, None) else 0
 
 
 def _tried(publish: Callable[[], int]) -> int:

@@ -49,6 +49,7 @@ def run_demo(choices: Choices, console: Console) -> None:
         if choices.fresh:
             folder.empty()
         services = resources.enter_context(open_services(choices.data_dir))
+        show(services.operations["spaces.restore"](), console)
         make_feed(services, choices, console)
         if choices.serve:
             headline(console, 5, "Serving on 127.0.0.1, which this machine alone can reach")

@@ -12,7 +12,7 @@ from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.catalogue import (
-    delete_item,
+    delete_items,
     known_communities,
     known_items,
     put_communities,
@@ -87,8 +87,7 @@ def _store_items(transaction: Connection, _log: EventLog, rows: Sequence[ItemRow
 
 
 def _store_deletions(transaction: Connection, _log: EventLog, rows: Sequence[DeletionRow]) -> None:
-    for item_id in sorted(known_items(transaction, {row.item_id for row in rows})):
-        delete_item(transaction, item_id)
+    delete_items(transaction, sorted(known_items(transaction, {row.item_id for row in rows})))
 
 
 def _store_interactions(_transaction: Connection, log: EventLog, rows: Sequence[InteractionRow]) -> None:

@@ -1,0 +1,1 @@
+"""Back ends that run in the process of the service itself and keep their data in files."""
