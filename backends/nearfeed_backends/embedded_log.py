@@ -10,7 +10,6 @@ compare-and-set on the group's positions lets one of them commit.
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from weakref import WeakSet
 
@@ -28,13 +27,19 @@ _ADVANCE = (
 )
 
 
-@dataclass(eq=False)
 class _Append:
-    """One caller's records on their way to the disk."""
+    """One caller's records on their way to the disk.
 
-    records: Sequence[Record]
-    done: bool = False
-    error: Exception | None = None
+    `turn` is free once they are there, or could not be written (`error`), or where this caller is to commit
+    what waits (`leads`).
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.leads = False
+        self.error: Exception | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class EmbeddedLog:
@@ -48,7 +53,9 @@ class EmbeddedLog:
         self._clock = clock
         self._bell = Bell()
         self._writing = threading.Lock()
+        self._queueing = threading.Lock()
         self._queue: deque[_Append] = deque()
+        self._committing = False
         self._subscriptions: WeakSet[EmbeddedSubscription] = WeakSet()
         self._writer = log_connection(path)
 
@@ -59,10 +66,13 @@ class EmbeddedLog:
         for record in records:
             record.key.encode()
         mine = _Append(records)
-        self._queue.append(mine)
-        with self._writing:
-            if not mine.done:
-                self._commit_queue()
+        with self._queueing:
+            self._queue.append(mine)
+            mine.leads, self._committing = not self._committing, True
+        if not mine.leads:
+            self._await_turn(mine)
+        if mine.leads:
+            self._commit_queue()
         if mine.error is not None:
             reason = f"{LOG}: the log {self._path} cannot be written now ({mine.error})."
             raise LogUnavailableError(reason) from mine.error
@@ -99,18 +109,44 @@ class EmbeddedLog:
         if self._bell.closed:
             raise LogUnavailableError(f"{LOG}: the log {self._path} is closed.")
 
+    def _await_turn(self, mine: _Append) -> None:
+        try:
+            mine.turn.acquire()
+        except BaseException:
+            # An interrupt of the main thread: what nobody commits yet is taken back.
+            with self._queueing:
+                if mine in self._queue and not mine.leads:
+                    self._queue.remove(mine)
+            if mine.leads:
+                self._commit_queue()
+            raise
+
     def _commit_queue(self) -> None:
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        """Commits all that waits, this caller's among it, and hands on to one of those who came meanwhile."""
+        with self._queueing:
+            batch = list(self._queue)
+            self._queue.clear()
         error: Exception | None = InterruptedError("interrupted")
         try:
-            self._write([record for append in batch for record in append.records])
+            with self._writing:
+                self._write([record for append in batch for record in append.records])
             error = None
         except Exception as raised:
             error = raised
         finally:
             for append in batch:
-                append.done, append.error = True, error
+                append.error = error
+            self._hand_on(batch)
         self._bell.ring()
+
+    def _hand_on(self, done: Sequence[_Append]) -> None:
+        with self._queueing:
+            following = self._queue[0] if self._queue else None
+            self._committing = following is not None
+            if following is not None:
+                following.leads = True
+        for append in (*([] if following is None else [following]), *done):
+            append.turn.release()
 
     def _write(self, records: Sequence[Record]) -> None:
         self._writer.execute("BEGIN IMMEDIATE")

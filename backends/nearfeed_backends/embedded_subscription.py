@@ -56,6 +56,7 @@ class EmbeddedSubscription:
         self._connection = log_connection(path)
         self._reading = threading.Lock()
         self._closed = False
+        self._empty_at: tuple[int, int] | None = None
 
     def poll(self, max_records: int, timeout: float) -> list[Message]:
         """Messages in order by topic; topics take turns in coming first.
@@ -65,7 +66,7 @@ class EmbeddedSubscription:
         deadline = time.monotonic() + timeout
         while True:
             heard = self._bell.rings
-            messages = self._read(max_records)
+            messages = self._read_if_changed(max_records, heard)
             left = deadline - time.monotonic()
             if messages or left <= 0:
                 return messages
@@ -78,22 +79,36 @@ class EmbeddedSubscription:
 
     def rejoin(self) -> None:
         self._next.clear()
+        self._empty_at = None
 
     def close(self) -> None:
         with self._reading:
             self._closed = True
             self._connection.close()
 
-    def _read(self, max_records: int) -> list[Message]:
-        messages: list[Message] = []
+    def _read_if_changed(self, max_records: int, heard: int) -> list[Message]:
+        """Nothing where the file, and the bell that rang `heard` times, are as when nothing was there."""
         with self._reading:
             if self._closed:
                 raise LogUnavailableError(f"{LOG}: the subscription of {self._group} is closed.")
             try:
-                for topic in self._topics:
-                    messages += self._read_topic(topic, max_records - len(messages))
+                state = (heard, self._file_version())
+                if state == self._empty_at:
+                    return []
+                messages = self._read(max_records)
             except sqlite3.Error as error:
                 raise LogUnavailableError(f"{LOG}: the log cannot be read now ({error}).") from error
+        self._empty_at = None if messages else state
+        return messages
+
+    def _file_version(self) -> int:
+        """Another number after each commit by another connection, of any process."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _read(self, max_records: int) -> list[Message]:
+        messages: list[Message] = []
+        for topic in self._topics:
+            messages += self._read_topic(topic, max_records - len(messages))
         self._topics = self._topics[1:] + self._topics[:1]
         return messages
 

@@ -19,8 +19,12 @@ _VERSION_BITS = 20
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+_SPACE_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+
 def _without_space(value: str) -> str:
-    if re.search(r"[\s\x00-\x1f\x7f-\x9f]", value):
+    plain = value.isascii() and value.isprintable() and " " not in value
+    if not plain and _SPACE_OR_CONTROL.search(value):
         raise ValueError("must not hold white space or control characters")
     return value
 

@@ -58,6 +58,8 @@ items = Table(
     Column("language", String(35)),
     Column("url", String(MAX_URL)),
     Column("published_at", BigInteger, nullable=False),
+    Column("change_id", BigInteger, nullable=False, server_default="0"),  # of change_sequence, name items
+    Index("items_by_change", "change_id"),
     Index("items_by_community", "community_id", "published_at"),
     Index("items_by_time", "published_at"),
     Index("items_by_author", "author_id", "published_at"),
@@ -90,6 +92,15 @@ reader_controls = Table(
     Column("target", _ID, primary_key=True),
     Column("set_at", BigInteger, nullable=False),
     Index("reader_controls_by_target", "target"),
+)
+
+# Written in every transaction that changes what a feed needs of a user: interactions, memberships, controls,
+# resets, units of experiments, erasures and vectors. A user without a row has none of these.
+user_revisions = Table(
+    "user_revisions",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # no user has the same number twice
 )
 
 # Written by the API in the transaction of each change; emptied by the relay.
@@ -168,8 +179,8 @@ item_contexts = Table(
     Index("item_contexts_by_change", "space", "change_id"),
 )
 
-# Written by the indexer: numbers changes of contexts in the order of their commits. The API has a row that it
-# locks while it changes keys.
+# Written by whoever changes items or contexts: numbers the changes in the order of their commits.
+# A transaction that changes keys of the API locks a row of its own.
 change_sequence = Table(
     "change_sequence",
     metadata,

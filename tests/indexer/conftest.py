@@ -262,6 +262,10 @@ class World:
         with self.engine.connect() as connection:
             return {row.item_id: (row.version, row.deleted) for row in connection.execute(select(items))}
 
+    def item_changes(self) -> dict[str, int]:
+        with self.engine.connect() as connection:
+            return dict(connection.execute(select(items.c.item_id, items.c.change_id)).all())
+
     def communities(self) -> set[str]:
         with self.engine.connect() as connection:
             return set(connection.scalars(select(communities.c.community_id)))

@@ -219,3 +219,24 @@ def test_change_ids_grow_with_every_change(world: Any) -> None:
     second = world.changes("s1")
     assert max(first.values()) < second["i1"] < second["i2"]
     assert len(set(first.values())) == 2
+
+
+def test_posts_that_a_transaction_changes_are_numbered_together(world: Any) -> None:
+    world.apply(world.item("i1"), world.item("i2"), world.item("i3"))
+    first = world.item_changes()
+    assert len(set(first.values())) == 1
+    world.apply(
+        world.item("i1", 2), ItemDeleted(item_id="i2", version=2), ItemDeleted(item_id="i4", version=1)
+    )
+    second = world.item_changes()
+    assert min(second["i1"], second["i2"], second["i4"]) > first["i1"]
+    assert second["i2"] == second["i4"]
+    assert second["i3"] == first["i3"]
+
+
+def test_posts_that_are_told_again_keep_their_number(world: Any) -> None:
+    events = [world.item("i1", 2), ItemDeleted(item_id="i2", version=2)]
+    world.apply(*events)
+    before = world.item_changes()
+    world.apply(*events, world.item("i1"), ItemDeleted(item_id="i2", version=1), ItemDeleted(item_id="i2"))
+    assert world.item_changes() == before

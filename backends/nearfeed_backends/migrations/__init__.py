@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from nearfeed_contracts.errors import NearfeedError
 
-HEAD = "0004"
+HEAD = "0005"
 _FOLDER = Path(__file__).parent
 
 

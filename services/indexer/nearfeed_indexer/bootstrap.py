@@ -14,6 +14,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.applying import GROUP, TOPICS, handlers
 from nearfeed_indexer.dropping import drop_space, reconcile_store
 from nearfeed_indexer.loading import Loader, load_run
+from nearfeed_indexer.restoring import restore_spaces
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_indexer.spaces import activate_space, list_spaces, roll_back
 from nearfeed_runtime.consume import Consumer
@@ -82,6 +83,7 @@ def bootstrap(
 def _operations(loader: Loader) -> dict[str, Operation]:
     return {
         "load": partial(load_run, loader),
+        "spaces.restore": partial(restore_spaces, loader),
         "spaces.list": partial(list_spaces, loader.engine),
         "spaces.activate": partial(activate_space, loader.engine),
         "spaces.rollback": partial(roll_back, loader.engine),

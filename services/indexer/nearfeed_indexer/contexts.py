@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from nearfeed_contracts.events import VectorArray
-from nearfeed_contracts.tables import change_sequence, item_contexts
+from nearfeed_contracts.tables import item_contexts
+from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import chunks, upsert
 
-_SEQUENCE = change_sequence.c.name == "contexts"
+CONTEXTS = "contexts"
+"""The sequence that numbers changes of contexts; writers of contexts and spaces lock it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,6 @@ def to_bytes(vector: VectorArray) -> bytes:
     return bytes(vector.astype("<f4", copy=False).tobytes())
 
 
-def lock_changes(transaction: Connection) -> None:
-    """Waits for all other writers of contexts and spaces, until the transaction ends."""
-    row = select(change_sequence.c.value).where(_SEQUENCE).with_for_update()
-    if transaction.scalar(row) is None:
-        transaction.execute(insert(change_sequence).values(name="contexts", value=0))
-
-
 def stored_contexts(
     connection: Connection, space: str, item_ids: Sequence[str], *, hold: bool = True
 ) -> dict[str, Context]:
@@ -54,8 +49,8 @@ def stored_contexts(
 
 
 def write_contexts(transaction: Connection, space: str, contexts: Sequence[Context]) -> None:
-    """Writes contexts under new change ids, which grow in the order of commits (see `lock_changes`)."""
-    first = _advance(transaction, len(contexts))
+    """Writes contexts under new change ids, which grow in the order of commits (see `next_change`)."""
+    first = next_change(transaction, CONTEXTS, len(contexts))
     rows = [
         {
             "space": space,
@@ -78,10 +73,3 @@ def highest(contexts: Iterable[Context]) -> dict[str, Context]:
         if known is None or context.rank >= known.rank:
             best[context.item_id] = context
     return best
-
-
-def _advance(transaction: Connection, count: int) -> int:
-    """Takes `count` change ids and returns the first."""
-    value = change_sequence.c.value
-    transaction.execute(update(change_sequence).where(_SEQUENCE).values(value=value + count))
-    return int(transaction.scalars(select(value).where(_SEQUENCE)).one()) - count + 1

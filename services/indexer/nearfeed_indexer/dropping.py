@@ -11,8 +11,9 @@ from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import all_spaces, known_space, lock_active
-from nearfeed_indexer.contexts import lock_changes
+from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_runtime.auditing import machine_user, put_audit
+from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Said, Step
 from nearfeed_runtime.sql import committed, let_others_write, reading
 
@@ -38,7 +39,7 @@ def remove_row(engine: Engine, space: str, actor: str) -> None:
 
 
 def _remove_row(transaction: Connection, space: str, actor: str) -> None:
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     known_space(transaction, space)
     if lock_active(transaction) == space:
         raise ConflictError(f"Space {space} is active; activate another one before you drop it.")
@@ -69,7 +70,7 @@ def reconcile_store(engine: Engine, store: VectorStore) -> None:
         held = set(connection.scalars(select(item_contexts.c.space).distinct()))
     stored = store.spaces()
     for space in sorted(rows - stored):
-        logger.error("the vector store has lost a space: load its run again", space=space)
+        logger.warning("the vector store lacks a space, whose run must be loaded again", space=space)
     orphans = sorted((held | stored) - rows)
     if orphans and not rows:
         logger.warning("the vector store holds spaces that the database does not know", spaces=orphans)
@@ -90,7 +91,7 @@ def _has_remains(engine: Engine, store: VectorStore, space: str) -> bool:
 
 def _purge_some(transaction: Connection, store: VectorStore, space: str) -> bool:
     """Removes a slice of the contexts and, when none is left, the vectors; says if there may be more."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     if transaction.scalar(select(spaces.c.space).where(spaces.c.space == space)) is not None:
         return False
     last = _last_of_slice(transaction, space)

@@ -16,7 +16,7 @@ from nearfeed_contracts.tables import spaces
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_indexer.catalogue import loading_space
 from nearfeed_indexer.checking import CheckedRun, check_run, find_run
-from nearfeed_indexer.contexts import Context, lock_changes, to_bytes
+from nearfeed_indexer.contexts import CONTEXTS, Context, to_bytes
 from nearfeed_indexer.dropping import discard_space
 from nearfeed_indexer.opening import open_space
 from nearfeed_indexer.posts import PostRow, posts_of
@@ -24,6 +24,7 @@ from nearfeed_indexer.readiness import wait_until_ready
 from nearfeed_indexer.spaces import activate_space
 from nearfeed_indexer.vectors import Entry, put_entries
 from nearfeed_runtime.auditing import machine_user
+from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Progress, Said, Step
 from nearfeed_runtime.sql import committed
 
@@ -88,7 +89,7 @@ def load_vectors(
 
 def _store_batch(transaction: Connection, store: VectorStore, space: str, batch: VectorBatch) -> int:
     """Puts those of a batch that outrank what is there; returns how many of its posts there are."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     loading_space(transaction, space)
     entries = _entries(batch, posts_of(transaction, batch.item_ids))
     put_entries(transaction, store, space, entries, renew=False)

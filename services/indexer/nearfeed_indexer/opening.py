@@ -10,9 +10,10 @@ from nearfeed_contracts.runs import Run
 from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import LOADING, find_space
-from nearfeed_indexer.contexts import lock_changes
+from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_indexer.dropping import purge_space
 from nearfeed_runtime.auditing import machine_user, put_audit
+from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.sql import committed
 
 
@@ -28,7 +29,7 @@ def open_space(engine: Engine, store: VectorStore, run: Run, actor: str | None =
 
 def _open(transaction: Connection, store: VectorStore, run: Run, actor: str) -> None:
     space = run.manifest.space
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     row = find_space(transaction, space)
     if row is None:
         _insert(transaction, run)
@@ -39,7 +40,7 @@ def _open(transaction: Connection, store: VectorStore, run: Run, actor: str) -> 
             f"give this run another name, or drop the space first."
         )
     elif space not in store.spaces():
-        _begin_anew(transaction, space)
+        _begin_anew(transaction, run)
     elif row.state != LOADING:
         raise ConflictError(f"Space {space} is loaded already; activate it, or drop it to load it anew.")
     store.create_space(space, run.manifest.dim)
@@ -57,6 +58,8 @@ def _insert(transaction: Connection, run: Run) -> None:
     )
 
 
-def _begin_anew(transaction: Connection, space: str) -> None:
+def _begin_anew(transaction: Connection, run: Run) -> None:
+    space = run.manifest.space
     transaction.execute(delete(item_contexts).where(item_contexts.c.space == space))
-    transaction.execute(update(spaces).where(spaces.c.space == space).values(state=LOADING, loaded_at=None))
+    unloaded = {"state": LOADING, "loaded_at": None, "run_url": run.url}
+    transaction.execute(update(spaces).where(spaces.c.space == space).values(unloaded))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from nearfeed_contracts.events import Event, Item, ItemDeleted
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import communities, items
+from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import chunks, upsert
 
 PostRow = Row[Any]
@@ -27,7 +28,9 @@ def store_posts(transaction: Connection, events: Sequence[Event]) -> None:
     named = {event.community_id for event in fresh}
     founded = [{"community_id": name, "created_at": now_micros()} for name in sorted(named)]
     upsert(transaction, communities, founded, keep=["created_at"])
-    upsert(transaction, items, [_row(event) for event in fresh])
+    if fresh:
+        change = next_change(transaction, items.name)
+        upsert(transaction, items, [{**_row(event), "change_id": change} for event in fresh])
 
 
 def mark_deleted(transaction: Connection, events: Sequence[Event]) -> None:
@@ -38,19 +41,15 @@ def mark_deleted(transaction: Connection, events: Sequence[Event]) -> None:
     """
     versions = deletion_versions(transaction, events)
     stored = posts_of(transaction, list(versions))
-    unknown = [
-        {**_NOTHING, "item_id": item_id, "version": version}
-        for item_id, version in versions.items()
-        if item_id not in stored
-    ]
-    upsert(transaction, items, unknown)
-    due = [
-        {"post": row.item_id, "at": versions[row.item_id]}
-        for row in stored.values()
-        if versions[row.item_id] >= row.version
-    ]
+    unknown = sorted(versions.keys() - stored.keys())
+    due = [row.item_id for row in stored.values() if versions[row.item_id] >= _deleted_by(row)]
+    if not unknown and not due:
+        return
+    change = next_change(transaction, items.name)
+    rows = [{**_NOTHING, "item_id": each, "version": versions[each], "change_id": change} for each in unknown]
+    upsert(transaction, items, rows)
     if due:
-        transaction.execute(_DELETE, due)
+        transaction.execute(_DELETE, [{"post": each, "at": versions[each], "change": change} for each in due])
 
 
 def deletion_versions(transaction: Connection, events: Iterable[Event]) -> dict[str, int]:
@@ -84,8 +83,15 @@ def posts_of(transaction: Connection, item_ids: Sequence[str]) -> dict[str, Post
     return found
 
 
+def _deleted_by(row: PostRow) -> int:
+    """The lowest version of a deletion that changes the row."""
+    return int(row.version) + int(row.deleted)
+
+
 _DELETE = (
-    update(items).where(items.c.item_id == bindparam("post")).values(version=bindparam("at"), deleted=True)
+    update(items)
+    .where(items.c.item_id == bindparam("post"))
+    .values(version=bindparam("at"), deleted=True, change_id=bindparam("change"))
 )
 _NOTHING = {
     "deleted": True,

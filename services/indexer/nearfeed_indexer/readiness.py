@@ -12,8 +12,9 @@ from nearfeed_contracts.tables import item_contexts, items, reader_builds, space
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer.catalogue import READY, count_posts, has_encoder, loading_space
 from nearfeed_indexer.checking import CheckedRun
-from nearfeed_indexer.contexts import lock_changes
+from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_indexer.recall import K, search_recall
+from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Progress, Said, Step
 from nearfeed_runtime.sql import chunks, committed, reading
 
@@ -133,7 +134,7 @@ def _count_faults(engine: Engine, store: VectorStore, space: str) -> Iterator[st
 
 def _counts(transaction: Connection, store: VectorStore, space: str) -> tuple[int, int]:
     """The vectors that SQL says are there, and those that the store holds."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     loading_space(transaction, space)
     return count_posts(transaction, space), store.count(space)
 

@@ -20,9 +20,10 @@ from nearfeed_indexer.catalogue import (
     lock_active,
     manifest_of,
 )
-from nearfeed_indexer.contexts import lock_changes
+from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_indexer.readiness import UNBUILT, NotReadyError, held_posts, readers_of
 from nearfeed_runtime.auditing import machine_user, put_audit
+from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Listed, Said, Step
 from nearfeed_runtime.sql import committed, reading, upsert
 
@@ -62,7 +63,7 @@ def roll_back(engine: Engine, actor: str | None = None) -> Iterator[Step]:
 
 def _activate(transaction: Connection, space: str, actor: str) -> str | None:
     """Returns the space that was active before."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     row = known_space(transaction, space)
     former = lock_active(transaction)
     if row.state != READY:

@@ -16,15 +16,16 @@ from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_indexer.catalogue import live_dimensions
 from nearfeed_indexer.contexts import (
+    CONTEXTS,
     Context,
     highest,
-    lock_changes,
     stored_contexts,
     to_bytes,
     write_contexts,
 )
 from nearfeed_indexer.metrics import DROPPED, STORED
 from nearfeed_indexer.posts import deletion_versions, posts_of
+from nearfeed_runtime.changes import lock_changes
 
 logger = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ class Entry:
 
 def store_vectors(store: VectorStore, transaction: Connection, events: Sequence[Event]) -> None:
     """Stores vectors of live spaces, unless what is there is newer or their post is deleted."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     fitting = list(_fitting(events, live_dimensions(transaction)))
     posts = posts_of(transaction, [event.item_id for event in fitting])
     deleted = {item_id: row.version for item_id, row in posts.items() if row.deleted}
@@ -51,7 +52,7 @@ def store_vectors(store: VectorStore, transaction: Connection, events: Sequence[
 
 def bury_vectors(store: VectorStore, transaction: Connection, events: Sequence[Event]) -> None:
     """Takes deleted posts out of all live spaces and leaves tombstones, unless what is there is newer."""
-    lock_changes(transaction)
+    lock_changes(transaction, CONTEXTS)
     versions = deletion_versions(transaction, events)
     tombstones = [Context(item_id, version, None) for item_id, version in versions.items()]
     for space in live_dimensions(transaction):
@@ -61,7 +62,7 @@ def bury_vectors(store: VectorStore, transaction: Connection, events: Sequence[E
 def put_entries(
     transaction: Connection, store: VectorStore, space: str, entries: Sequence[Entry], *, renew: bool
 ) -> int:
-    """Puts those entries that outrank what the space holds; returns how many. Needs `lock_changes`.
+    """Puts those entries that outrank what the space holds; returns how many. Needs the lock of CONTEXTS.
 
     `renew` says whether an entry whose context is there already is written once more.
     """

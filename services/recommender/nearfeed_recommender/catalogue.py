@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.events import Item, ItemDeleted
@@ -26,6 +26,7 @@ from nearfeed_contracts.fields import (
 )
 from nearfeed_contracts.tables import communities, items
 from nearfeed_recommender.outbox import put_outbox
+from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import chunks, claim, upsert
 
 _UNMADE = 0
@@ -76,37 +77,46 @@ def put_items(
     claim(transaction, items, [_unmade_row(item_id) for item_id in latest])
     before = _rows_by_id(transaction, list(latest))
     changed = [item for draft in latest.values() if (item := _next_version(draft, before.get(draft.item_id)))]
-    upsert(transaction, items, [_row_of(item) for item in changed])
+    if changed:
+        change = next_change(transaction, items.name)
+        upsert(transaction, items, [{**_row_of(item), "change_id": change} for item in changed])
     put_outbox(transaction, changed)
     return changed
 
 
-def delete_item(transaction: Connection, item_id: str) -> None:
-    """Takes a post down from this transaction on, and blanks its text; a second time is no error.
+def delete_items(transaction: Connection, item_ids: Sequence[str]) -> None:
+    """Takes posts down from this transaction on, and blanks their text; a second time is no error.
 
     Raises UnknownItemError where there never was one.
     """
-    row = _rows_by_id(transaction, [item_id]).get(item_id)
-    if row is None:
-        raise UnknownItemError(f"There is no item {item_id!r}.")
-    if row.deleted:
+    rows = _rows_by_id(transaction, sorted(set(item_ids)))
+    unknown = sorted(set(item_ids) - rows.keys())
+    if unknown:
+        raise UnknownItemError(f"There is no item {unknown[0]!r}.")
+    versions = {item_id: _version_after(row) for item_id, row in rows.items() if not row.deleted}
+    if not versions:
         return
-    version = _version_after(row)
-    transaction.execute(
-        update(items).where(items.c.item_id == item_id).values(version=version, **_TAKEN_DOWN)
+    change = next_change(transaction, items.name)
+    due = [{"post": item_id, "at": version, "change": change} for item_id, version in versions.items()]
+    transaction.execute(_TAKE_DOWN, due)
+    put_outbox(transaction, [ItemDeleted(item_id=each, version=at) for each, at in versions.items()])
+
+
+_TAKE_DOWN = (
+    update(items)
+    .where(items.c.item_id == bindparam("post"))
+    .values(
+        version=bindparam("at"),
+        deleted=True,
+        author_id="",
+        title="",
+        body="",
+        tags="[]",
+        language=None,
+        url=None,
+        change_id=bindparam("change"),
     )
-    put_outbox(transaction, [ItemDeleted(item_id=item_id, version=version)])
-
-
-_TAKEN_DOWN = {
-    "deleted": True,
-    "author_id": "",
-    "title": "",
-    "body": "",
-    "tags": "[]",
-    "language": None,
-    "url": None,
-}
+)
 
 
 def put_communities(transaction: Connection, ids: Iterable[str]) -> None:
@@ -156,9 +166,15 @@ def _next_version(draft: ItemDraft, before: Row[Any] | None) -> Item | None:
     version = _version_after(before)
     published_at = draft.published_at or (from_micros(before.published_at) if before else datetime.now(UTC))
     item = Item(**draft.model_dump(exclude={"published_at"}), published_at=published_at, version=version)
-    if before and not before.deleted and _row_of(item) == {**before._mapping, "version": version}:
+    if before and not before.deleted and _states(before, item):
         return None
     return item
+
+
+def _states(before: Row[Any], item: Item) -> bool:
+    """Whether the row has the content of the item."""
+    content = {**_row_of(item), "version": before.version}
+    return all(before._mapping[name] == value for name, value in content.items())
 
 
 def _version_after(before: Row[Any] | None) -> int:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, or_, select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import reader_units, served_requests
+from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import claim, upsert
 
 Member = Row[Any]
@@ -42,13 +43,16 @@ def merge_ids(transaction: Connection, user_id: str, anonymous_id: str) -> str:
     merged_at = {each: row.merged_at for each, row in members.items()}
     rows = [_row(each, unit, merged_at.get(each, now), at) for each, at in sorted(first.items())]
     upsert(transaction, reader_units, rows)
+    raise_revisions(transaction, list(first))
     return unit
 
 
 def forget_units(transaction: Connection, user_id: str) -> None:
     """Lets go of an id, and of those that were assigned by it."""
     mine = or_(reader_units.c.user_id == user_id, reader_units.c.unit_id == user_id)
+    members = list(transaction.scalars(select(reader_units.c.user_id).where(mine)))
     transaction.execute(delete(reader_units).where(mine))
+    raise_revisions(transaction, members)
 
 
 def _groups(transaction: Connection, ids: Sequence[str]) -> Sequence[Member]:

@@ -16,6 +16,7 @@ from nearfeed_recommender.ledger.served import forget_served
 from nearfeed_recommender.readers.erasing import rename_author
 from nearfeed_recommender.readers.erasures import erased_since, erasures, hash_user
 from nearfeed_recommender.readers.memberships import set_all
+from nearfeed_recommender.readers.profiles import Pooling
 from nearfeed_recommender.readers.resets import (
     LONG_AGO,
     forget_reset,
@@ -25,13 +26,15 @@ from nearfeed_recommender.readers.resets import (
     void_since,
 )
 from nearfeed_recommender.readers.resetting import turned_down
+from nearfeed_recommender.readers.revisions import forget_revisions
 from nearfeed_recommender.readers.rows import merge_events, trim_rows
-from nearfeed_recommender.readers.user_vectors import Pooling, live_spaces, mark_stale, refresh_vectors
+from nearfeed_recommender.readers.user_vectors import live_spaces, mark_stale, refresh_vectors
+from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.consume import Handlers
 from nearfeed_runtime.sql import upsert
 
 GROUP = "recommender"
-READERS_AT_ONCE = 50
+READERS_AT_ONCE = 200
 
 
 def handlers(pooling: Pooling, joining: Joining) -> Handlers:
@@ -109,6 +112,7 @@ def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Ev
 
 def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int) -> None:
     claim_readers(transaction, [user_id])
+    raise_revisions(transaction, [user_id])
     latest = max(moment, erasures(transaction, joining.secret, {user_id}).get(user_id, moment))
     row = {"user_hash": hash_user(joining.secret, user_id), "erased_at": latest}
     upsert(transaction, erased_users, [row])
@@ -124,3 +128,4 @@ def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int)
     forget_reset(transaction, user_id, moment)
     forget_served(transaction, user_id, moment)
     forget_outcomes(joining, transaction, user_id, moment)
+    forget_revisions(transaction, [user_id])

@@ -10,13 +10,14 @@ from sqlalchemy import ColumnElement, Connection, delete, select
 from nearfeed_contracts.events import Control, ReaderControlChanged, UserErased
 from nearfeed_contracts.fields import from_micros, now_micros
 from nearfeed_contracts.tables import items, memberships, reader_controls
-from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
+from nearfeed_recommender.catalog.posts import posts_by_id
+from nearfeed_recommender.catalogue import ItemDraft, delete_items, put_items
 from nearfeed_recommender.experiments.units import forget_units
 from nearfeed_recommender.ledger.outcomes import Joining, settle_reader
 from nearfeed_recommender.ledger.verdicts import kin_of
 from nearfeed_recommender.outbox import put_outbox
-from nearfeed_recommender.posts import posts_by_id
 from nearfeed_recommender.readers.resetting import void_until
+from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import chunks, upsert
 
 ON_AUTHORS: tuple[Control, ...] = ("block", "mute", "follow")
@@ -43,8 +44,7 @@ def erase_user(transaction: Connection, joining: Joining, user_id: str, own_post
         )
     )
     if own_posts == "delete":
-        for item_id in own:
-            delete_item(transaction, item_id)
+        delete_items(transaction, own)
         rename_author(transaction, user_id, None, moment)
     else:
         pseudonym = _pseudonym(joining.secret, user_id)
@@ -63,6 +63,7 @@ def rename_author(transaction: Connection, author_id: str, pseudonym: str | None
     theirs = of_author(author_id) & (reader_controls.c.set_at <= until)
     query = select(reader_controls).where(theirs)
     found = [dict(row) for row in transaction.execute(query.with_for_update()).mappings()]
+    raise_revisions(transaction, {row["user_id"] for row in found})
     transaction.execute(delete(reader_controls).where(theirs))
     put_outbox(transaction, [_changed(row, active=False) for row in found])
     if pseudonym is not None:
@@ -81,19 +82,19 @@ def _pseudonym(secret: bytes, user_id: str) -> str:
 
 
 def _anonymise(transaction: Connection, pseudonym: str, own: list[str]) -> None:
-    for chunk in chunks(own):
-        drafts = [
-            ItemDraft(
-                item_id=post.id,
-                community_id=post.community_id,
-                author_id=pseudonym,
-                title=post.title,
-                body=post.body,
-                tags=post.tags,
-                language=post.language,
-                url=post.url,
-                published_at=post.published_at,
-            )
-            for post in posts_by_id(transaction, chunk).values()
-        ]
-        put_items(transaction, drafts, create_communities=False)
+    drafts = [
+        ItemDraft(
+            item_id=post.id,
+            community_id=post.community_id,
+            author_id=pseudonym,
+            title=post.title,
+            body=post.body,
+            tags=post.tags,
+            language=post.language,
+            url=post.url,
+            published_at=post.published_at,
+        )
+        for chunk in chunks(own)
+        for post in posts_by_id(transaction, chunk).values()
+    ]
+    put_items(transaction, drafts, create_communities=False)

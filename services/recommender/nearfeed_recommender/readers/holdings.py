@@ -21,11 +21,12 @@ from nearfeed_contracts.tables import (
     reader_units,
     served_items,
     served_requests,
+    user_revisions,
     user_vectors,
 )
 
 _TIME = "_at"
-_OWNER = ("user_id", "author_id")
+_OMITTED = ("user_id", "author_id", "change_id")
 Form = Callable[[Any], Any]
 
 
@@ -46,8 +47,8 @@ class Holding:
         return int(connection.scalar(query) or 0)
 
     def told(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """A row as JSON has it, without the reader's id."""
-        return {name: self._form(name)(value) for name, value in row.items() if name not in _OWNER}
+        """A row as JSON has it, without the user's id and the number of its change."""
+        return {name: self._form(name)(value) for name, value in row.items() if name not in _OMITTED}
 
     def _form(self, name: str) -> Form:
         return self.forms.get(name, _time if name.endswith(_TIME) else _plain)
@@ -89,6 +90,7 @@ HOLDINGS: tuple[Holding, ...] = (
     Holding("interactions", interactions, _user_id(interactions)),
     Holding("vectors", user_vectors, _user_id(user_vectors), {"vector": _vector}),
     Holding("resets", reader_resets, _user_id(reader_resets)),
+    Holding("revisions", user_revisions, _user_id(user_revisions)),
     Holding("posts", items, lambda user_id: items.c.author_id == user_id, {"tags": _json}),
     Holding("pages", feed_pages, _user_id(feed_pages), {"page": _json}),
     Holding("answers", served_requests, _user_id(served_requests), {"reader": _json}),

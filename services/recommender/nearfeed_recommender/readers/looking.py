@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Select, func, select
 
 from nearfeed_contracts.tables import interactions, memberships, user_vectors
 from nearfeed_core.directions import unit_rows
-from nearfeed_recommender.posts import Post
+from nearfeed_recommender.catalog.posts import Post
 from nearfeed_recommender.readers.profiles import Profile
 
 MOST_COMPARED = 20_000

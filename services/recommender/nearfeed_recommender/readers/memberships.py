@@ -13,6 +13,7 @@ from nearfeed_recommender.catalogue import UnknownCommunityError, known_communit
 from nearfeed_recommender.outbox import put_outbox
 from nearfeed_recommender.readers.profiles import UNWANTED
 from nearfeed_recommender.readers.user_vectors import mark_reader_stale
+from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import upsert
 
 
@@ -28,6 +29,7 @@ def put_memberships(transaction: Connection, rows: Sequence[tuple[str, str, int]
         raise UnknownCommunityError(
             f"There is no community {min(unknown)!r}; make it with PUT /v1/communities/{min(unknown)}."
         )
+    raise_revisions(transaction, {user for user, _, _ in rows})
     latest = {(user, community): joined_at for user, community, joined_at in rows}
     upsert(
         transaction,
@@ -46,6 +48,7 @@ def put_memberships(transaction: Connection, rows: Sequence[tuple[str, str, int]
 
 def leave_community(transaction: Connection, user_id: str, community_id: str) -> None:
     """Ends a membership; one that does not stand is no error."""
+    raise_revisions(transaction, [user_id])
     transaction.execute(
         delete(memberships).where(
             memberships.c.user_id == user_id, memberships.c.community_id == community_id
@@ -136,12 +139,16 @@ def set_control(
 
 def set_all(transaction: Connection, user_id: str, control: Control, targets: Sequence[str], at: int) -> None:
     """Sets a control on targets at a time in microseconds; one that stands keeps its time."""
+    if not targets:
+        return
+    raise_revisions(transaction, [user_id])
     rows = [{"user_id": user_id, "control": control, "target": target, "set_at": at} for target in targets]
     upsert(transaction, reader_controls, rows, keep=["set_at"])
     _tell(transaction, user_id, control, targets, at, active=True)
 
 
 def _lift(transaction: Connection, user_id: str, control: Control, targets: Sequence[str], at: int) -> None:
+    raise_revisions(transaction, [user_id])
     own = (reader_controls.c.user_id == user_id) & (reader_controls.c.control == control)
     transaction.execute(delete(reader_controls).where(own, reader_controls.c.target.in_(targets)))
     _tell(transaction, user_id, control, targets, at, active=False)
@@ -156,7 +163,7 @@ def _tell(
     *,
     active: bool,
 ) -> None:
-    if control in UNWANTED and targets:
+    if control in UNWANTED:
         mark_reader_stale(transaction, user_id)
     about = {"user_id": user_id, "control": control, "active": active, "changed_at": from_micros(at)}
     put_outbox(transaction, [ReaderControlChanged(target=target, **about) for target in targets])

@@ -1,111 +1,109 @@
-"""A reader in one space: their newest readings with contexts, and the vector that follows from them.
+"""What a user's vector in one space is made of: their newest interactions with input embeddings.
 
 All of it comes from SQL; the vector database is asked only to search.
 """
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cachetools import LRUCache
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, select
 
 from nearfeed_contracts.events import Control
 from nearfeed_contracts.runs import Block
-from nearfeed_contracts.tables import interactions, item_contexts, reader_controls
+from nearfeed_contracts.tables import reader_controls
+from nearfeed_core.engagements import Values, weights_of_rows
 from nearfeed_core.pooling import NEWEST_READINGS, pool_reader
-from nearfeed_core.readings import WeightRule, weights_of
-from nearfeed_recommender.readers.resets import LONG_AGO, reset_of
-from nearfeed_recommender.readers.rows import standing_reading
+from nearfeed_core.readings import WeightRule
+from nearfeed_recommender.catalog.columns import Columns, Rows
+from nearfeed_recommender.catalog.embeddings import Embeddings, last_change
+from nearfeed_recommender.readers.newest import NewestInteractions, newest_interactions
 from nearfeed_runtime.sql import chunks
 
 Vector = NDArray[np.float32]
 UNWANTED: tuple[Control, ...] = ("hide", "less")
-"""The controls whose targets are posts: not shown, and no readings."""
+"""The controls whose targets are posts: not shown, and their interactions do not count."""
+_FIRST_LOOK = NEWEST_READINGS + NEWEST_READINGS // 4
+_FURTHER = 4
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """What it takes to compute users' vectors: the weights, and the input embeddings in memory."""
+
+    rule: WeightRule
+    embeddings: Embeddings
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The newest counting readings of a reader: ids (n), weights (n), contexts (n, dim) float32."""
+    """The newest interactions of a user that count: rows of their posts in `columns` (n), weights (n), and
+    contexts (n, dim) float32.
+    """
 
-    item_ids: tuple[str, ...]
-    weights: tuple[float, ...]
+    columns: Columns
+    rows: Rows
+    weights: Values
     contexts: Vector
 
+    @property
+    def item_ids(self) -> list[str]:
+        """The ids of the posts (n)."""
+        return [self.columns.ids[row] for row in self.rows.tolist()]
+
     def vector(self, blocks: Sequence[Block]) -> Vector | None:
-        """The reader's vector (dim) float32; None where no reading has a weight."""
-        if not any(self.weights):
+        """The user's vector (dim) float32; None where no interaction has a weight."""
+        if not self.weights.any():
             return None
         return pool_reader(self.contexts, self.weights, blocks).astype(np.float32)
 
 
-class ContextCache:
-    """Contexts by (space, item, change), bounded; a change of a context has a new key. Thread-safe."""
-
-    def __init__(self, size: int = 100_000) -> None:
-        self._contexts: LRUCache[tuple[str, str, int], Vector] = LRUCache(size)
-        self._lock = threading.Lock()
-
-    def contexts_of(
-        self, connection: Connection, space: str, changes: Sequence[tuple[str, int]]
-    ) -> dict[str, Vector]:
-        """The contexts of items at the given change ids, those that still stand."""
-        with self._lock:
-            found = {item: self._contexts.get((space, item, change)) for item, change in changes}
-        missing = [item for item, context in found.items() if context is None]
-        loaded = _load_contexts(connection, space, missing)
-        with self._lock:
-            for item, (change, context) in loaded.items():
-                self._contexts[(space, item, change)] = context
-        return {
-            item: context if context is not None else loaded[item][1]
-            for item, context in found.items()
-            if context is not None or item in loaded
-        }
+def load_profile(connection: Connection, pooling: Pooling, space: str, user_id: str) -> Profile:
+    """The profile of one user, as `load_profiles` reads it."""
+    return dict(load_profiles(connection, pooling, space, [user_id]))[user_id]
 
 
-def load_profile(
-    connection: Connection, cache: ContextCache, rule: WeightRule, space: str, user_id: str
-) -> Profile:
-    """The reader's newest 512 counting readings of posts that have a context in the space.
+def load_profiles(
+    connection: Connection, pooling: Pooling, space: str, user_ids: Collection[str]
+) -> Iterator[tuple[str, Profile]]:
+    """Each user with their newest 512 counting interactions with posts that have a context in the space.
 
-    Those of before a reset, and of posts that the reader has hidden or wants less of, do not count.
+    Those of before a reset, and of posts that the user has hidden or wants less of, do not count.
     """
-    reset = reset_of(user_id)
-    query = (
-        select(interactions, item_contexts.c.change_id, reset.label("reset_at"))
-        .join(item_contexts, item_contexts.c.item_id == interactions.c.item_id)
-        .where(interactions.c.user_id == user_id, interactions.c.newest_at > func.coalesce(reset, LONG_AGO))
-        .where(interactions.c.item_id.not_in(_unwanted(user_id)))
-        .where(item_contexts.c.space == space, item_contexts.c.context.is_not(None))
-        .order_by(interactions.c.newest_at.desc(), interactions.c.item_id)
-        .limit(NEWEST_READINGS)
-    )
-    rows = connection.execute(query).mappings().all()
-    contexts = cache.contexts_of(connection, space, [(row["item_id"], row["change_id"]) for row in rows])
-    kept = [row for row in rows if row["item_id"] in contexts]
-    weights = weights_of([standing_reading(row) for row in kept], rule)
-    ids = tuple(row["item_id"] for row in kept)
-    matrix = np.stack([contexts[item] for item in ids]) if ids else np.empty((0, 0), np.float32)
-    return Profile(ids, tuple(weights), matrix)
+    pooling.embeddings.follow(last_change(connection))
+    unwanted = _unwanted(connection, pooling, user_ids)
+    left, most = sorted(user_ids), _FIRST_LOOK
+    while left:
+        short = []
+        for user_id, found in newest_interactions(connection, pooling.embeddings.columns, left, most):
+            profile = _profile(pooling, space, found, unwanted.get(user_id))
+            if len(profile.rows) < NEWEST_READINGS and not found.whole:
+                short.append(user_id)
+            else:
+                yield user_id, profile
+        left, most = short, most * _FURTHER
 
 
-def _unwanted(user_id: str) -> Select[tuple[str]]:
-    return select(reader_controls.c.target).where(
-        reader_controls.c.user_id == user_id, reader_controls.c.control.in_(UNWANTED)
-    )
+def _profile(pooling: Pooling, space: str, found: NewestInteractions, unwanted: Rows | None) -> Profile:
+    rows, counting = found.rows, found.counting
+    if unwanted is not None:
+        wanted = ~np.isin(rows, unwanted)
+        rows, counting = rows[wanted], counting[wanted]
+    embedded = pooling.embeddings.of(space, rows)
+    places = np.flatnonzero(embedded.known)[:NEWEST_READINGS]
+    weights = weights_of_rows(counting[places], pooling.rule)
+    return Profile(pooling.embeddings.columns, rows[places], weights, embedded.vectors[:NEWEST_READINGS])
 
 
-def _load_contexts(connection: Connection, space: str, ids: Sequence[str]) -> dict[str, tuple[int, Vector]]:
-    loaded: dict[str, tuple[int, Vector]] = {}
-    for chunk in chunks(ids):
-        query = select(item_contexts.c.item_id, item_contexts.c.change_id, item_contexts.c.context).where(
-            item_contexts.c.space == space,
-            item_contexts.c.item_id.in_(chunk),
-            item_contexts.c.context.is_not(None),
+def _unwanted(connection: Connection, pooling: Pooling, user_ids: Collection[str]) -> Mapping[str, Rows]:
+    """Of users who have set such controls, the rows of the posts that these are on."""
+    targets: dict[str, list[str]] = {}
+    for chunk in chunks(sorted(user_ids)):
+        query = select(reader_controls.c.user_id, reader_controls.c.target).where(
+            reader_controls.c.user_id.in_(chunk), reader_controls.c.control.in_(UNWANTED)
         )
-        for item, change, blob in connection.execute(query):
-            loaded[item] = (change, np.frombuffer(blob, dtype="<f4"))
-    return loaded
+        for user_id, target in connection.execute(query):
+            targets.setdefault(user_id, []).append(target)
+    reserve = pooling.embeddings.columns.reserve
+    return {user_id: reserve(items) for user_id, items in targets.items()}

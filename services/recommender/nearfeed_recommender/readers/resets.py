@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Row, ScalarSelect, delete, select
 
 from nearfeed_contracts.tables import reader_resets
 from nearfeed_recommender.readers.erasures import erased_since, erasures
+from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import chunks, claim, upsert
 
 LONG_AGO = -(2**62)
@@ -18,6 +19,7 @@ def put_reset(transaction: Connection, user_id: str, moment: int, *, controls: b
 
     A reset that is earlier than one that is known changes nothing.
     """
+    raise_revisions(transaction, [user_id])
     row: dict[str, Any] = {"user_id": user_id, "reset_at": LONG_AGO, "controls_reset_at": LONG_AGO}
     claim(transaction, reader_resets, [row])
     own = select(reader_resets).where(reader_resets.c.user_id == user_id)
@@ -31,6 +33,7 @@ def put_reset(transaction: Connection, user_id: str, moment: int, *, controls: b
 
 def forget_reset(transaction: Connection, user_id: str, moment: int) -> None:
     """Removes a reset that was not later than `moment`."""
+    raise_revisions(transaction, [user_id])
     own = (reader_resets.c.user_id == user_id, reader_resets.c.reset_at <= moment)
     transaction.execute(delete(reader_resets).where(*own))
 

@@ -13,9 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, item_contexts, reader_builds, spaces, user_vectors
 from nearfeed_core.readings import WeightRule
-from nearfeed_recommender.readers.profiles import load_profile
+from nearfeed_recommender.readers.profiles import Pooling
 from nearfeed_recommender.readers.user_vectors import (
-    Pooling,
     live_spaces,
     mark_all_stale,
     mark_stale,
@@ -25,7 +24,7 @@ from nearfeed_recommender.readers.user_vectors import (
 from nearfeed_runtime.sql import committed, let_others_write, reading, sole_worker, upsert
 
 _CHANGES = 200
-_READERS = 20
+_READERS = 100
 
 
 def run_once(engine: Engine, pooling: Pooling) -> int:
@@ -35,7 +34,7 @@ def run_once(engine: Engine, pooling: Pooling) -> int:
 
 
 def _do_all(engine: Engine, pooling: Pooling) -> int:
-    steps = _follow_rule(engine, pooling.rule)
+    steps = _follow_rule(engine, pooling.rule) + _forget_reloading(engine)
     with reading(engine) as connection:
         live = live_spaces(connection)
     steps += sum(_follow_contexts(engine, space) for space in live)
@@ -51,9 +50,9 @@ def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
     with reading(engine) as connection:
         start = _newest_change(connection, space)
         blocks = live_spaces(connection)[space]
+    pooling.embeddings.preload(space)
     readers, after = 0, ""
     while batch := _readers_after(engine, after):
-        _warm(engine, pooling, space, batch)
         committed(
             engine, partial(refresh_vectors, pooling=pooling, space=space, blocks=blocks, user_ids=batch)
         )
@@ -63,13 +62,6 @@ def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
     told = [{**row, "rule": fingerprint(pooling.rule)}]
     committed(engine, lambda transaction: upsert(transaction, reader_builds, told))
     return 1
-
-
-def _warm(engine: Engine, pooling: Pooling, space: str, user_ids: Sequence[str]) -> None:
-    """Reads the contexts that readers need into the cache, so that nobody waits for it behind a lock."""
-    with reading(engine) as connection:
-        for user_id in user_ids:
-            load_profile(connection, pooling.cache, pooling.rule, space, user_id)
 
 
 def fingerprint(rule: WeightRule) -> str:
@@ -134,8 +126,6 @@ def _mend_stale(engine: Engine, pooling: Pooling) -> int:
         due = stale_readers(connection, _READERS)
     if not due:
         return 0
-    for space in {space for space, _ in due}:
-        _warm(engine, pooling, space, [user for name, user in due if name == space])
     return committed(engine, partial(_mend_some, pooling=pooling))
 
 
@@ -159,6 +149,19 @@ def _unbuilt(engine: Engine) -> list[str]:
     )
     with reading(engine) as connection:
         return list(connection.scalars(query))
+
+
+def _forget_reloading(engine: Engine) -> int:
+    """Removes the builds of spaces that are being loaded again: each is built again once it is loaded.
+
+    Following its contexts instead would compute every reader anew after each batch of the load.
+    """
+    loading = reader_builds.c.space.in_(select(spaces.c.space).where(spaces.c.loaded_at.is_(None)))
+    with reading(engine) as connection:
+        if connection.scalar(select(reader_builds.c.space).where(loading).limit(1)) is None:
+            return 0
+    committed(engine, lambda transaction: transaction.execute(delete(reader_builds).where(loading)))
+    return 1
 
 
 def _forget_dropped(engine: Engine) -> int:

@@ -5,24 +5,16 @@ the API too, marks them stale in the same transaction.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection, delete, select, update
 
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import spaces, user_vectors
-from nearfeed_core.readings import WeightRule
-from nearfeed_recommender.readers.profiles import ContextCache, Vector, load_profile
+from nearfeed_recommender.readers.profiles import Pooling, Vector, load_profiles
+from nearfeed_recommender.readers.revisions import forget_revisions
+from nearfeed_runtime.changes import raise_all_revisions, raise_revisions
 from nearfeed_runtime.sql import chunks, claim, upsert
-
-
-@dataclass(frozen=True)
-class Pooling:
-    """What it takes to compute a reader's vector: the weights and the cache of contexts."""
-
-    rule: WeightRule
-    cache: ContextCache
 
 
 def live_spaces(connection: Connection) -> dict[str, tuple[Block, ...]]:
@@ -40,24 +32,26 @@ def refresh_vectors(
     what is stored here.
     """
     readers = sorted(set(user_ids))
+    raise_revisions(transaction, readers)
     claim(transaction, user_vectors, [_unmade_row(space, user_id) for user_id in readers])
     kept, gone = [], []
-    for user_id in readers:
-        profile = load_profile(transaction, pooling.cache, pooling.rule, space, user_id)
+    for user_id, profile in load_profiles(transaction, pooling, space, readers):
         vector = profile.vector(blocks)
         if vector is None:
             gone.append(user_id)
         else:
-            kept.append(_row_of(space, user_id, vector, len(profile.item_ids)))
+            kept.append(_row_of(space, user_id, vector, len(profile.rows)))
     upsert(transaction, user_vectors, kept)
     for chunk in chunks(gone):
         transaction.execute(
             delete(user_vectors).where(user_vectors.c.space == space, user_vectors.c.user_id.in_(chunk))
         )
+    forget_revisions(transaction, gone)
 
 
 def mark_stale(transaction: Connection, space: str, user_ids: Sequence[str]) -> None:
     """Marks readers to be recomputed, those without a vector too."""
+    raise_revisions(transaction, user_ids)
     for chunk in chunks(sorted(user_ids)):
         rows = [_unmade_row(space, user_id) for user_id in chunk]
         upsert(transaction, user_vectors, rows, keep=["vector", "readings"])
@@ -70,6 +64,8 @@ def mark_reader_stale(transaction: Connection, user_id: str) -> None:
 
 
 def mark_all_stale(transaction: Connection) -> None:
+    """Marks all users in every space."""
+    raise_all_revisions(transaction)
     transaction.execute(update(user_vectors).values(stale=True))
 
 
