@@ -294,6 +294,36 @@ def test_rows_of_items_are_encoded_as_their_events_are(
     assert log.events[0].vector.tolist() == [len("title\nbody"), 1]
 
 
+def test_a_database_that_lacks_nothing_is_searched_again_once_it_has_changed(
+    engine: Engine, noted: Noted, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_REST_PER_LOOK", 0)
+    looks: list[str] = []
+    missing = stream.missing_posts
+
+    def counted(engine: Engine, space: str) -> Iterator[list[Item]]:
+        looks.append(space)
+        return missing(engine, space)
+
+    monkeypatch.setattr(stream, "missing_posts", counted)
+    put_posts(engine, [Post("p", "c", (), "text")])
+    add_space(engine, "one")
+    store_context(engine, "one", "p", 1)
+    stop = threading.Event()
+    found: list[int] = []
+
+    def rest(_seconds: float) -> None:
+        found.append(len(looks))
+        if len(found) == 3:
+            store_context(engine, "one", "p", 2)
+        if len(found) == 6:
+            stop.set()
+
+    monkeypatch.setattr(noted, "wait", rest)
+    publisher.run(stop, reconcile_seconds=0)
+    assert found == [1, 1, 1, 2, 2, 2]
+
+
 @contextmanager
 def publishing(publisher: Publisher, reconcile_seconds: float) -> Iterator[None]:
     """The publisher's loop meanwhile."""

@@ -74,9 +74,9 @@ def test_what_is_noted_while_the_tally_begins_is_counted(
 
     monkeypatch.setattr(writing, "Tally", begin)
 
-    def wait(_: float) -> bool:
+    def is_set() -> bool:
         noting.join()
         return True
 
-    ledger.run(SimpleNamespace(wait=wait))  # type: ignore[arg-type]
+    ledger.run(SimpleNamespace(is_set=is_set))  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, event, insert, select
 from sqlalchemy.exc import OperationalError
 
 from nearfeed_backends import database
-from nearfeed_contracts.tables import communities
-from nearfeed_runtime.sql import committed, reading, writing
+from nearfeed_contracts.tables import communities, memberships
+from nearfeed_runtime.sql import committed, reading, rows_by_key, writing
 
 
 @pytest.fixture
@@ -42,3 +42,32 @@ def test_a_transaction_that_found_sqlite_locked_is_tried_again(engine: Engine) -
 def test_a_lock_that_never_comes_free_is_told(engine: Engine) -> None:
     with writing(engine), pytest.raises(OperationalError, match="locked"):
         committed(engine, make)
+
+
+def test_rows_are_found_by_keys_of_several_columns(engine: Engine) -> None:
+    rows = [{"user_id": f"u{n % 3}", "community_id": f"c{n}", "joined_at": n} for n in range(600)]
+    with writing(engine) as transaction:
+        transaction.execute(insert(memberships), rows)
+    columns = (memberships.c.user_id, memberships.c.community_id, memberships.c.joined_at)
+    keys = {("u0", "c0"), ("u1", "c0"), ("nobody", "c1"), *((f"u{n % 3}", f"c{n}") for n in range(100, 500))}
+    with reading(engine) as connection:
+        found = set(rows_by_key(connection, columns, keys))
+        assert list(rows_by_key(connection, columns, set())) == []
+    assert found == {("u0", "c0", 0), *((f"u{n % 3}", f"c{n}", n) for n in range(100, 500))}
+
+
+def test_rows_are_found_by_keys_through_the_index(engine: Engine) -> None:
+    """SQLite would read the whole table for tuples in a list."""
+    plans: list[str] = []
+
+    def explain(connection: Connection, _cursor: object, statement: str, values: object, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            plan = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.extend(row[3] for row in plan)
+
+    event.listen(engine, "before_cursor_execute", explain)
+    columns = (memberships.c.user_id, memberships.c.community_id)
+    with reading(engine) as connection:
+        list(rows_by_key(connection, columns, {(f"u{n}", f"c{n}") for n in range(250)}))
+    assert any(plan.startswith("SEARCH memberships USING") for plan in plans)
+    assert not any(plan.startswith("SCAN") for plan in plans)

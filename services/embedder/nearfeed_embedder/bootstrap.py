@@ -8,12 +8,12 @@ from sqlalchemy import Engine
 
 from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.runs import open_run
 from nearfeed_contracts.topics import ITEMS
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_embedder.operations import evaluate_models, list_trained, retrain_run, train_run
+from nearfeed_embedder.remote_encoder import EncoderChild
 from nearfeed_embedder.settings import EmbedderSettings
-from nearfeed_embedder.stream import GROUP, Noted, PostEncoder, Publisher, handlers
+from nearfeed_embedder.stream import GROUP, Noted, Publisher, handlers
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
@@ -58,7 +58,11 @@ def bootstrap(
             if log is None:
                 log = open_log(settings.log_url)
                 resources.callback(log.close)
-            _add_stream(embedder, settings, engine, log)
+            child = EncoderChild(settings.device)
+            resources.callback(child.close)
+            embedder.publisher = _add_stream(embedder, child, engine, log)
+            publish = partial(embedder.publisher.run, reconcile_seconds=settings.reconcile_seconds)
+            embedder.loops.append(Loop("embedder-publish", publish))
             resources.callback(embedder.consumers[0].close)
         embedder.resources = resources.pop_all()
         return embedder
@@ -73,19 +77,10 @@ def _operations(settings: EmbedderSettings, engine: Engine) -> dict[str, Operati
     }
 
 
-def _add_stream(embedder: Embedder, settings: EmbedderSettings, engine: Engine, log: EventLog) -> None:
+def _add_stream(embedder: Embedder, child: EncoderChild, engine: Engine, log: EventLog) -> Publisher:
+    """Adds the consumer of posts; what it notes is for the publisher."""
     noted = Noted()
-    publisher = Publisher(engine, log, partial(_open_encoder, settings.device), noted)
     consumer = Consumer(engine, log, GROUP, [ITEMS.name], handlers(noted, log))
-    publish = partial(publisher.run, reconcile_seconds=settings.reconcile_seconds)
-    embedder.publisher = publisher
     embedder.consumers.append(consumer)
-    embedder.loops += [Loop("embedder", consumer.run), Loop("embedder-publish", publish)]
-
-
-def _open_encoder(device: str, run_url: str) -> PostEncoder | None:
-    # torch takes seconds to import, and no other part of the process waits for it.
-    from nearfeed_embedder.devices import device_of
-    from nearfeed_embedder.encoder import load_encoder
-
-    return load_encoder(open_run(run_url, verify=False), device_of(device))
+    embedder.loops.append(Loop("embedder", consumer.run))
+    return Publisher(engine, log, child.open, noted)

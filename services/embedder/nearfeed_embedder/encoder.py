@@ -25,13 +25,13 @@ from nearfeed_embedder.graph.features import Vocabulary, features_of
 from nearfeed_embedder.graph.pinsage import PinSage, Shape
 from nearfeed_embedder.newcomers import Newcomers, Unread, from_arrays, to_arrays
 from nearfeed_embedder.parts import Parts
+from nearfeed_embedder.remote_encoder import CONFIGURATION
 from nearfeed_embedder.settings import Pooling
 from nearfeed_embedder.shifts import read_shifts
 from nearfeed_embedder.text.encode import encode
 from nearfeed_embedder.text.model import TextModel, TextVectors, load_text_model
 
-FOLDER = "encoder"
-_CONFIGURATION = "encoder.json"
+FOLDER, _CONFIGURATION = CONFIGURATION.split("/")
 _WEIGHTS = "pinsage.safetensors"
 _NEWCOMERS = "newcomers.safetensors"
 _TEXT = "text"
@@ -83,7 +83,7 @@ def save_encoder(encoder: Encoder, run_url: str) -> None:
 
 def load_encoder(run: Run, device: torch.device) -> Encoder | None:
     """The encoder of a run, or None where it has none that is known here. Raises BrokenRunError."""
-    if not run.has_file(f"{FOLDER}/{_CONFIGURATION}"):
+    if not run.has_file(CONFIGURATION):
         return None
     with _local_folder(f"{run.url}/{FOLDER}") as folder:
         try:

@@ -24,6 +24,7 @@ from nearfeed_contracts.topics import ITEM_VECTORS, record_of
 from nearfeed_embedder.dataset import Post, text_of
 from nearfeed_embedder.missing import live_spaces, missing_posts, stored_versions
 from nearfeed_runtime.consume import Handlers
+from nearfeed_runtime.polling import DatabaseVersion
 from nearfeed_runtime.sql import chunks
 
 GROUP = "embedder"
@@ -31,16 +32,20 @@ _PUBLISHED_FOR_SECONDS = 60.0
 _MOST_AT_ONCE = 256
 _REST_PER_LOOK = 20
 _LONGEST_REST_SECONDS = 60.0
+_POLL_SECONDS = 0.5
 _SOME = min(_MOST_AT_ONCE, 32 * max(1, (os.cpu_count() or 1) // 2))
 
 logger = structlog.get_logger(__name__)
 PUBLISHED = Counter("nearfeed_vectors_published_total", "Vectors of posts put on the log.", ["space"])
 
 
+Encoded = tuple[VectorArray, VectorArray | None]
+
+
 class PostEncoder(Protocol):
     """Gives vectors (n, dim) and contexts (n, dim), or None where they are the same, to posts."""
 
-    def encode(self, posts: Sequence[Post]) -> tuple[VectorArray, VectorArray | None]: ...
+    def encode(self, posts: Sequence[Post]) -> Encoded: ...
 
 
 OpenEncoder = Callable[[str], PostEncoder | None]
@@ -103,26 +108,26 @@ class Publisher:
         self._published: dict[tuple[str, str, int], float] = {}
         self._reconciled: set[str] = set()
         self._reconcile_at = 0.0
+        self._complete_at: int | None = None
         self._looked_for_seconds = 0.0
 
     def run(self, stop: threading.Event, *, reconcile_seconds: float) -> None:
-        """Publishes until `stop` is set; a failing back end is tried again.
-
-        Begins with opening the encoders of live spaces, so that the first post need not wait for that.
-        """
+        """Publishes until `stop` is set; a failing back end is tried again."""
         steps: Iterator[int] = iter(())
-        while not stop.is_set():
-            try:
-                self.publish_noted()
-                if next(steps, None) is not None:
-                    continue
-                if self._is_due():
-                    steps = self._reconcile_in_steps(_SOME, reconcile_seconds)
-                else:
-                    self._noted.wait(0.5)
-            except Exception:
-                logger.exception("vectors could not be published")
-                stop.wait(1.0)
+        with DatabaseVersion(self._engine) as version:
+            while not stop.is_set():
+                try:
+                    self.publish_noted()
+                    if next(steps, None) is not None:
+                        continue
+                    now = version.read()
+                    if self._is_due(now):
+                        steps = self._reconcile_in_steps(_SOME, reconcile_seconds, now)
+                    else:
+                        self._noted.wait(_POLL_SECONDS)
+                except Exception:
+                    logger.exception("vectors could not be published")
+                    stop.wait(1.0)
 
     def publish_noted(self) -> int:
         """Publishes what the consumer has noted; returns how many vectors."""
@@ -138,20 +143,27 @@ class Publisher:
         """Publishes the vectors that live spaces lack; returns how many."""
         return sum(self._reconcile_in_steps(_MOST_AT_ONCE, 0.0))
 
-    def _reconcile_in_steps(self, size: int, rest_seconds: float) -> Iterator[int]:
+    def _reconcile_in_steps(
+        self, size: int, rest_seconds: float, version: int | None = None
+    ) -> Iterator[int]:
         """Publishes what live spaces lack; yields after up to `size` posts how many vectors that were.
 
-        At its end it says when the next look is due: what a look costs is a small share of the time.
+        At its end it says when the next look is due: what a look costs is a small share of the time, and
+        none is due while the database has the `version` at which nothing was missing.
         """
         self._forget_published()
         self._looked_for_seconds = 0.0
         self._reconciled = set(live_spaces(self._engine))
-        for space in self._encoders_by_space():
+        encoding = self._encoders_by_space()
+        lacking = not self._reconciled <= self._encoders.keys()
+        for space in encoding:
             for page in self._missing(space):
+                lacking = True
                 for some in chunks(page, size):
                     yield self._publish(space, some)
         rest = max(rest_seconds, min(_REST_PER_LOOK * self._looked_for_seconds, _LONGEST_REST_SECONDS))
         self._reconcile_at = time.monotonic() + rest
+        self._complete_at = None if lacking else version
 
     def _missing(self, space: str) -> Iterator[list[Item]]:
         """The pages of `missing_posts`, and how long they took to find."""
@@ -164,8 +176,13 @@ class Publisher:
                 return
             yield page
 
-    def _is_due(self) -> bool:
-        """Whether posts without a vector are to be looked for: at times, and where a space is new."""
+    def _is_due(self, version: int | None) -> bool:
+        """Whether posts without a vector are to be looked for: at times, and where a space is new.
+
+        Not while the database has the version at which nothing was missing.
+        """
+        if version is not None and version == self._complete_at:
+            return False
         if time.monotonic() >= self._reconcile_at:
             return True
         return bool(live_spaces(self._engine).keys() - self._reconciled)

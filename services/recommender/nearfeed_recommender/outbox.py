@@ -12,6 +12,7 @@ from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.events import Event
 from nearfeed_contracts.tables import outbox
 from nearfeed_contracts.topics import record_of
+from nearfeed_runtime.polling import DatabaseVersion
 from nearfeed_runtime.sql import committed, reading, sole_worker, statements
 
 logger = structlog.get_logger(__name__)
@@ -49,14 +50,21 @@ class Relay:
         self._wake.set()
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                moved = self.run_once()
-            except Exception as error:
-                logger.warning("relay waits", error=str(error))
-                stop.wait(_RETRY_SECONDS)
-                continue
-            if not moved:
+        """Moves what there is until `stop` is set, whenever the database may have changed."""
+        empty_at = None
+        with DatabaseVersion(self._engine) as version:
+            while not stop.is_set():
+                now = version.read()
+                if now is None or now != empty_at:
+                    try:
+                        moved = self.run_once()
+                    except Exception as error:
+                        logger.warning("relay waits", error=str(error))
+                        stop.wait(_RETRY_SECONDS)
+                        continue
+                    if moved:
+                        continue
+                    empty_at = now
                 self._wake.wait(_POLL_SECONDS)
                 self._wake.clear()
 

@@ -6,12 +6,12 @@ Whenever anything becomes known of a reader and a post, all that is known of the
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from prometheus_client import Counter
-from sqlalchemy import Connection, Row, delete, select, tuple_
+from sqlalchemy import Connection, delete, select
 
-from nearfeed_contracts.events import Event, Impression, Interaction
+from nearfeed_contracts.events import Attribution, Event, Impression, Interaction
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import outcomes
 from nearfeed_contracts.topics import READER_RETENTION
@@ -19,7 +19,7 @@ from nearfeed_recommender.ledger.attribution import IMPRESSION, Attributed, Deed
 from nearfeed_recommender.ledger.locks import claim_readers
 from nearfeed_recommender.ledger.verdicts import Asked, verdicts_on
 from nearfeed_recommender.readers.erasures import erased_since
-from nearfeed_runtime.sql import chunks, upsert
+from nearfeed_runtime.sql import chunks, rows_by_key, upsert_tuples
 
 OUTCOMES = Counter(
     "nearfeed_outcomes_total",
@@ -29,6 +29,25 @@ OUTCOMES = Counter(
 RETENTION_MICROS = int(READER_RETENTION.total_seconds() * 1_000_000)
 _OWN = ("told", "unknown", "forged")  # the row's request id is the one that the event told
 Pair = tuple[str, str]
+
+
+class _Stored(NamedTuple):
+    """A row of the table, with its columns in their order."""
+
+    user_id: str
+    item_id: str
+    kind: str
+    occurred_at: int
+    value: float | None
+    request_id: str | None
+    attribution: Attribution
+    impression_at: int | None
+    experiment: str | None
+    arm: str | None
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self[:4]
 
 
 @dataclass(frozen=True)
@@ -93,7 +112,7 @@ def _deed(event: Event) -> Deed | None:
 
 def _settle(joining: Joining, transaction: Connection, pairs: set[Pair], deeds: Sequence[Deed]) -> None:
     stored = _stored(transaction, pairs)
-    before = {(row.user_id, row.item_id, row.kind, row.occurred_at): row._asdict() for row in stored}
+    before = {row.key: row for row in stored}
     known = _by_pair([*map(_deed_of_row, stored), *deeds])
     verdicts = _verdicts(joining, transaction, known)
     rows = [
@@ -101,11 +120,11 @@ def _settle(joining: Joining, transaction: Connection, pairs: set[Pair], deeds: 
         for pair, some in known.items()
         for deed, attributed in _attributed(some, verdicts.get(pair, {}), joining.window)
     ]
-    changed = [row for row in rows if before.get(_key(row)) != row]
-    upsert(transaction, outcomes, changed)
+    changed = [row for row in rows if before.get(row.key) != row]
+    upsert_tuples(transaction, outcomes, changed)
     for row in changed:
-        if _key(row) not in before:
-            OUTCOMES.labels(row["kind"], row["attribution"]).inc()
+        if row.key not in before:
+            OUTCOMES.labels(row.kind, row.attribution).inc()
 
 
 def _attributed(
@@ -115,12 +134,8 @@ def _attributed(
     return zip(once, attribute(once, verdicts, window), strict=True)
 
 
-def _stored(transaction: Connection, pairs: Collection[Pair]) -> list[Row[Any]]:
-    found: list[Row[Any]] = []
-    key = tuple_(outcomes.c.user_id, outcomes.c.item_id)
-    for chunk in chunks(sorted(pairs)):
-        found += transaction.execute(select(outcomes).where(key.in_(chunk)))
-    return found
+def _stored(transaction: Connection, pairs: Collection[Pair]) -> list[_Stored]:
+    return [_Stored(*row) for row in rows_by_key(transaction, tuple(outcomes.c), pairs)]
 
 
 def _by_pair(deeds: Iterable[Deed]) -> dict[Pair, list[Deed]]:
@@ -145,14 +160,10 @@ def _verdicts(
     return found
 
 
-def _deed_of_row(row: Row[Any]) -> Deed:
+def _deed_of_row(row: _Stored) -> Deed:
     own = row.request_id if row.attribution in _OWN else None
     return Deed(row.user_id, row.item_id, row.kind, row.occurred_at, row.value, own)
 
 
-def _row(deed: Deed, attributed: Attributed) -> dict[str, Any]:
-    return {**deed._asdict(), **attributed._asdict()}
-
-
-def _key(row: Mapping[str, Any]) -> tuple[str, str, str, int]:
-    return row["user_id"], row["item_id"], row["kind"], row["occurred_at"]
+def _row(deed: Deed, attributed: Attributed) -> _Stored:
+    return _Stored(*deed[:5], *attributed)

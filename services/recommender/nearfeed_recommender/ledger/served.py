@@ -17,7 +17,7 @@ from nearfeed_recommender.ledger.losses import prune_losses
 from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS, Joining, keep_outcomes, settle_answers
 from nearfeed_recommender.readers.erasures import erased_since
 from nearfeed_runtime.consume import Handlers, events_of
-from nearfeed_runtime.sql import chunks, committed, let_others_write, reading, upsert
+from nearfeed_runtime.sql import chunks, committed, let_others_write, reading, upsert_tuples
 
 GROUP = "ledger"
 TOPICS = [SERVED.name, INTERACTIONS.name]
@@ -52,9 +52,9 @@ def write_served(joining: Joining, transaction: Connection, events: Sequence[Eve
     kept = [event for event, void in zip(told, voided, strict=True) if not void]
     first = [_request_row(event) for event in kept if not _goes_on(event)]
     later = [_request_row(event) for event in kept if _goes_on(event)]
-    upsert(transaction, served_requests, first)
-    upsert(transaction, served_requests, later, keep=list(served_requests.c.keys()))
-    upsert(transaction, served_items, [row for event in kept for row in _item_rows(event)])
+    upsert_tuples(transaction, served_requests, first)
+    upsert_tuples(transaction, served_requests, later, keep=served_requests.c.keys())
+    upsert_tuples(transaction, served_items, [row for event in kept for row in _item_rows(event)])
     settle_answers(joining, transaction, {event.request_id for event in kept})
 
 
@@ -107,36 +107,35 @@ def _goes_on(event: Served) -> bool:
     return event.start > 0
 
 
-def _request_row(event: Served) -> dict[str, object]:
-    return {
-        "request_id": event.request_id,
-        "section": event.section,
-        "user_id": event.user_id,
-        "served_at": to_micros(event.served_at),
-        "page": event.page,
-        "provider": event.provider,
-        "config_version": event.config_version,
-        "space": event.space,
-        "reader": orjson.dumps(event.reader).decode(),
-        "experiment": event.experiment,
-        "arm": event.arm,
-        "propensity": event.propensity,
-        "unit_id": event.unit_id,
-        "state": event.state,
-        "took_ms": event.took_ms,
-    }
+def _request_row(event: Served) -> tuple[object, ...]:
+    """The values of the columns of `served_requests`, in their order."""
+    return (
+        event.request_id,
+        event.section,
+        event.user_id,
+        to_micros(event.served_at),
+        event.page,
+        event.provider,
+        event.config_version,
+        event.space,
+        _json(event.reader),
+        event.experiment,
+        event.arm,
+        event.propensity,
+        event.unit_id,
+        event.state,
+        event.took_ms,
+    )
 
 
-def _item_rows(event: Served) -> list[dict[str, object]]:
+def _item_rows(event: Served) -> list[tuple[object, ...]]:
+    """The values of the columns of `served_items`, in their order."""
+    request_id, section = event.request_id, event.section
     return [
-        {
-            "request_id": event.request_id,
-            "section": event.section,
-            "position": item.position,
-            "item_id": item.item_id,
-            "source": item.source,
-            "score": item.score,
-            "inputs": orjson.dumps(item.inputs).decode(),
-        }
+        (request_id, section, item.position, item.item_id, item.source, item.score, _json(item.inputs))
         for item in event.items
     ]
+
+
+def _json(inputs: dict[str, Any]) -> str:
+    return orjson.dumps(inputs).decode()

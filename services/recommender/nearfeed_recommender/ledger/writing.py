@@ -16,8 +16,6 @@ import structlog
 from prometheus_client import Counter
 
 from nearfeed_contracts.event_log import EventLog, LogUnavailableError, Record
-from nearfeed_contracts.events import Served
-from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.ledger.tallies import Tally, abandoned
 
 logger = structlog.get_logger(__name__)
@@ -29,10 +27,11 @@ LOST = Counter(
     ["reason"],
 )
 _FLUSH_SECONDS = 0.1
+_IDLE_SECONDS = 1.0
 _MOST_WAITING = 10_000
 _BATCH = 500
 
-Note = Callable[[], Served]
+Note = Callable[[], Record]
 KeepLoss = Callable[[str, str, int], None]  # id, reason, sections
 
 
@@ -48,6 +47,7 @@ class Ledger:
         self._keep_loss = keep_loss
         self._notes: queue.Queue[Note] = queue.Queue(_MOST_WAITING)
         self._tally: Tally | None = None
+        self._noted = threading.Event()
         self._noting = threading.Lock()  # a note waits and is counted, or neither
         self._counted = False
         self._losses: Tallied[str] = Tallied()
@@ -63,6 +63,7 @@ class Ledger:
                 self._notes.put_nowait(note)
             except queue.Full:
                 self._lose("full", 1)
+        self._noted.set()
 
     def run(self, stop: threading.Event) -> None:
         """Flushes until `stop` is set, and once more then."""
@@ -70,8 +71,11 @@ class Ledger:
             self._flush_until(stop)
 
     def _flush_until(self, stop: threading.Event) -> None:
-        while not stop.wait(_FLUSH_SECONDS):
-            self._try_flush()
+        while not stop.is_set():
+            if self._try_flush():
+                self._noted.wait(_IDLE_SECONDS)
+            self._noted.clear()
+            stop.wait(_FLUSH_SECONDS)
         self._try_flush()
 
     def flush(self) -> int:
@@ -114,7 +118,8 @@ class Ledger:
             each.path.unlink()
         self._counted = True
 
-    def _try_flush(self) -> None:
+    def _try_flush(self) -> bool:
+        """Writes what there is; returns whether all of it was."""
         try:
             self.flush()
             self._count_abandoned()
@@ -122,6 +127,8 @@ class Ledger:
         except Exception as error:
             expected = isinstance(error, LogUnavailableError)
             logger.warning("the ledger waits", error=str(error), exc_info=not expected)
+            return False
+        return True
 
     def _keep_losses(self) -> None:
         with self._losing:
@@ -158,7 +165,7 @@ class Ledger:
             except queue.Empty:
                 return
             try:
-                yield record_of(note())
+                yield note()
             except Exception:
                 logger.exception("a section could not be told to the ledger")
                 self._lose("failed", 1)
