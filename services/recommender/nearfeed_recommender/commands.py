@@ -1,6 +1,7 @@
 """The recommender's own commands: the API and the consumer are two processes of one image."""
 
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -21,11 +22,13 @@ from nearfeed_recommender.bootstrap import (
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
 from nearfeed_recommender.readers import erasure_commands as erasing
-from nearfeed_recommender.serving import bind, serve
+from nearfeed_recommender.server import BACKLOG, bind, check_workers, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps import commands as mapping_spaces
+from nearfeed_recommender.workers import supervise
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
+from nearfeed_runtime.parent import end_with
 from nearfeed_runtime.process import run_until_signal, running
 from nearfeed_runtime.settings import load_settings
 
@@ -38,13 +41,42 @@ def api(host: str | None = None, port: int | None = None) -> None:
     """Serve the HTTP API."""
     settings = load_settings(RecommenderSettings, host=host, port=port)
     configure_logs(settings.log_level)
+    check_workers(settings)
+    with closing(bind(settings, keys_in_sql)) as listener:
+        if settings.api_workers == 1:
+            _serve(settings, listener)
+            return
+        migrate_database(settings)
+        listener.listen(BACKLOG)
+        logger.info("started", address=_address(listener), workers=settings.api_workers)
+        supervise(
+            listener, [sys.executable, "-m", "nearfeed_recommender", "api-worker"], settings.api_workers
+        )
+        logger.info("stopped")
+
+
+@app.command(hidden=True)
+def api_worker(listener: int, parent: int) -> None:
+    """One of several processes of the API; started by `api`."""
+    end_with(parent)
+    settings = load_settings(RecommenderSettings)
+    configure_logs(settings.log_level)
+    with closing(socket.socket(fileno=listener)) as inherited:
+        _serve(settings, inherited)
+
+
+def _serve(settings: RecommenderSettings, listener: socket.socket) -> None:
     # The server ends in order on SIGTERM and raises it again then, which must not cut short the loops.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    with closing(bind(settings, keys_in_sql)) as listener, closing(bootstrap(settings)) as service:
+    with closing(bootstrap(settings)) as service:
         with running(service.api_loops):
-            logger.info("started", address="{}:{}".format(*listener.getsockname()[:2]))
+            logger.info("started", address=_address(listener))
             serve(service.app, listener)
         logger.info("stopped")
+
+
+def _address(listener: socket.socket) -> str:
+    return "{}:{}".format(*listener.getsockname()[:2])
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ _SHORTEST = 0.0005
 _STEP = 1.15
 _BUCKETS = 80  # up to half a minute
 _UPPER = _SHORTEST * _STEP ** np.arange(_BUCKETS)
+_BOUNDS = _UPPER.tolist()  # bisect takes a tenth of the time of searchsorted for one number
 _FAILED = 500
 _QUANTILES = (0.5, 0.95, 0.99)
 Counts = NDArray[np.int64]
@@ -47,7 +49,7 @@ class RecentCalls:
         self._minute = int(time.time()) // 60
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
-        bucket = min(int(np.searchsorted(_UPPER, seconds)), _BUCKETS - 1)
+        bucket = min(bisect_left(_BOUNDS, seconds), _BUCKETS - 1)
         with self._lock:
             slot = self._turn()
             key = (method, route)
@@ -75,6 +77,8 @@ class RecentCalls:
     def _turn(self) -> int:
         """The slot of this minute; those that have passed since are emptied."""
         now = int(time.time()) // 60
+        if now == self._minute:
+            return now % MINUTES
         passed = [minute % MINUTES for minute in range(max(self._minute, now - MINUTES) + 1, now + 1)]
         if passed:
             for counts in (*self._times.values(), *self._failed.values()):

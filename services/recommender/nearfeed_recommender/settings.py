@@ -51,6 +51,29 @@ class RecommenderSettings(Settings):
         description="how long a feed waits for a vector server before it is degraded; "
         "an embedded store is waited for",
     )
+    api_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes of the API that share its port, about one a core; more than one need servers "
+        "for database, log and vectors",
+    )
+    api_threads: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="threads of an API process for feeds, beside 16 for writes; 16 calls wait for each, "
+        "others are refused with 503; 0: 2 where all back ends are embedded, else 8",
+    )
+    feed_deadline_ms: int = Field(
+        default=1000,
+        ge=50,
+        description="how long a feed, page or list of similar posts may take; under overload, feeds are "
+        "answered from popular and latest posts, then refused with 503",
+    )
+    write_deadline_ms: int = Field(
+        default=5000, ge=50, description="how long events and writes of posts may take before a 503"
+    )
     page_ttl_minutes: float = Field(default=30, gt=0, description="how long a cursor holds")
     attribution_hours: float = Field(
         default=24,

@@ -30,15 +30,38 @@ from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
+from nearfeed_recommender.http.admission import Admissions, open_admissions
+from nearfeed_recommender.http.door import Counted
+from nearfeed_recommender.http.work_pool import WorkPool
 from nearfeed_recommender.page import api_docs
 from nearfeed_recommender.page import routes as static_routes
 from nearfeed_recommender.recent import RecentCalls
+from nearfeed_recommender.settings import RecommenderSettings
 
+_ALL_EMBEDDED = 3
+_HEALTH_THREADS = 2
+_HEALTH_WAITING = 16
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _PROBLEMS: dict[int | str, dict[str, object]] = {
     "4XX": {"model": Problem, "description": "A problem that names the field."},
     "503": {"model": Problem, "description": "A back end does not answer; Retry-After says when to ask."},
 }
+
+# A request is matched against all routes before its own, which costs it about 3 µs each.
+_HOT = (feed_routes, page_routes, event_routes, item_routes)
+_DATA = (reader_routes, anonymous_routes, browse_routes, graphql_routes)
+_OPERATORS = (
+    config_routes,
+    config_entry_routes,
+    experiment_routes,
+    audit_routes,
+    key_routes,
+    ledger_routes,
+    reader_data_routes,
+    admin_reader_routes,
+    space_routes,
+    system_routes,
+)
 
 
 def create_app(context: ApiContext) -> FastAPI:
@@ -52,32 +75,11 @@ def create_app(context: ApiContext) -> FastAPI:
     )
     app.state.context = context
     app.state.recent = RecentCalls()
-    data = (
-        feed_routes,
-        page_routes,
-        item_routes,
-        event_routes,
-        reader_routes,
-        anonymous_routes,
-        browse_routes,
-        graphql_routes,
-    )
-    operators = (
-        config_routes,
-        config_entry_routes,
-        experiment_routes,
-        audit_routes,
-        key_routes,
-        ledger_routes,
-        reader_data_routes,
-        admin_reader_routes,
-        space_routes,
-        system_routes,
-    )
-    for routes in (*data, *operators):
-        app.include_router(
-            routes.router, responses=_PROBLEMS, dependencies=[Depends(refuse_unknown_parameters)]
-        )
+    app.state.admissions = _admissions(context.settings)
+    app.state.health = WorkPool("health", _HEALTH_THREADS, _HEALTH_WAITING)
+    known = Depends(refuse_unknown_parameters)
+    for routes in (*_HOT, *_DATA, *_OPERATORS):
+        app.include_router(routes.router, responses=_PROBLEMS, dependencies=[known])
     app.include_router(health_routes.router)
     app.include_router(static_routes.make_router())
     app.include_router(api_docs.make_router(app.title, str(app.openapi_url)))
@@ -85,4 +87,11 @@ def create_app(context: ApiContext) -> FastAPI:
     tell_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed, recent=app.state.recent)
+    app.add_middleware(Counted)
     return app
+
+
+def _admissions(settings: RecommenderSettings) -> Admissions:
+    """Threads that compute share one core: two keep it busy, more are for those that wait for servers."""
+    threads = settings.api_threads or (2 if len(settings.embedded) == _ALL_EMBEDDED else 8)
+    return open_admissions(threads, settings.feed_deadline_ms / 1_000, settings.write_deadline_ms / 1_000)

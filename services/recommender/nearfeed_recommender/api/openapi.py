@@ -6,7 +6,9 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from nearfeed_recommender.api.access import Requirement
+from nearfeed_recommender.api.access import BEARER, KEY_HEADER, Requirement, caller_of
+
+_SCHEMES = {scheme.scheme_name: scheme.model for scheme in (BEARER, KEY_HEADER)}
 
 
 def scopes_of(dependant: Dependant) -> set[str]:
@@ -16,7 +18,7 @@ def scopes_of(dependant: Dependant) -> set[str]:
 
 
 def tell_scopes(app: FastAPI) -> None:
-    """Names the scopes where OpenAPI 3.1 has a place for what a key must be good for."""
+    """Describes how callers are identified, and names the scopes of each operation (OpenAPI 3.1)."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -28,14 +30,22 @@ def tell_scopes(app: FastAPI) -> None:
 
 
 def _add_scopes(app: FastAPI, schema: dict[str, Any]) -> None:
+    schema["components"]["securitySchemes"] = {
+        name: model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name, model in _SCHEMES.items()
+    }
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
         operations = schema["paths"].get(getattr(route, "path_format", None), {})
-        if dependant is None:
+        if dependant is None or not _identifies(dependant):
             continue
         scopes = sorted(scopes_of(dependant))
-        for operation in [
-            operations[name] for name in map(str.lower, route.methods or ()) if name in operations
-        ]:
-            schemes = [name for scheme in operation.get("security", ()) for name in scheme]
-            operation["security"] = [{name: scopes} for name in schemes]
+        for name in map(str.lower, route.methods or ()):
+            if name in operations:
+                operations[name]["security"] = [{scheme: scopes} for scheme in _SCHEMES]
+
+
+def _identifies(dependant: Dependant) -> bool:
+    """Whether a route asks who calls, itself or by what it depends on."""
+    asks = dependant.call is caller_of or isinstance(dependant.call, Requirement)
+    return asks or any(map(_identifies, dependant.dependencies))

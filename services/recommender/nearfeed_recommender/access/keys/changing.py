@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
-from nearfeed_contracts.tables import api_keys, change_sequence
+from nearfeed_contracts.tables import api_keys
 from nearfeed_recommender.access.keys.minting import MintedKey, mint_key
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, is_live, known_keys, live_of
 from nearfeed_runtime.auditing import put_audit
-from nearfeed_runtime.sql import claim, committed
+from nearfeed_runtime.changes import lock_changes
+from nearfeed_runtime.sql import committed
 
 
 class NewKey(NamedTuple):
@@ -126,7 +127,7 @@ def _is_there(transaction: Connection, key: Key) -> bool:
 
 def _wait_for_others(transaction: Connection) -> None:
     """One change of keys at a time: what is read after it is what the others have left."""
-    claim(transaction, change_sequence, [{"name": "api_keys", "value": 0}])
+    lock_changes(transaction, "api_keys")
 
 
 def _refuse_name_in_use(transaction: Connection, name: str) -> None:

@@ -11,8 +11,11 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_recommender.http.door import door_protocol, guarded_calls
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_runtime.settings import SettingsError
 
+BACKLOG = 2_048  # connections that wait to be accepted
 _GRACE_SECONDS = 10
 _TURN_SECONDS = 0.0005
 _COLLECTED_AFTER = (20_000, 10, 50)
@@ -36,6 +39,15 @@ def check_bind(settings: RecommenderSettings, has_keys: HasKeys = no_keys) -> No
         raise BindError(
             f"NEARFEED_HOST: {settings.host} can be reached from other machines; make a key first "
             "(`keys create NAME --scope feed`), set NEARFEED_API_KEYS, or bind to 127.0.0.1."
+        )
+
+
+def check_workers(settings: RecommenderSettings) -> None:
+    """Refuses several processes on back ends of one process. Raises SettingsError."""
+    if settings.api_workers > 1 and settings.embedded:
+        raise SettingsError(
+            f"NEARFEED_API_WORKERS: {settings.embedded[0]} names an embedded back end, which serves one "
+            "process; set it to a server's URL, or NEARFEED_API_WORKERS to 1."
         )
 
 
@@ -72,7 +84,14 @@ def serve(app: FastAPI, *listeners: socket.socket) -> None:
     gc.set_threshold(*_COLLECTED_AFTER)
     threadpool_limits(1, "blas")
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS, lifespan="off"
+        app,
+        http=door_protocol(guarded_calls(app.state.admissions), app.state.recent),
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        lifespan="off",
     )
     uvicorn.Server(config).run(sockets=list(listeners))
 

@@ -1,0 +1,1 @@
+"""The HTTP layer: how requests are read, admitted and answered."""
