@@ -11,7 +11,9 @@ Matrix = NDArray[np.float64]
 NEWEST_READINGS = 512
 
 
-def pool_reader(contexts: NDArray[np.float32], weights: Sequence[float], blocks: Sequence[Block]) -> Matrix:
+def pool_reader(
+    contexts: NDArray[np.float32], weights: Sequence[float] | Matrix, blocks: Sequence[Block]
+) -> Matrix:
     """The reader's vector (dim) from contexts (n, dim) and weights (n), block by block, in float64.
 
     `mean` is the weighted average, `sum` the weighted sum, `ridge` solves

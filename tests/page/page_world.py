@@ -24,7 +24,7 @@ from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_recommender.bootstrap import bootstrap
 from nearfeed_recommender.catalogue import ItemDraft, put_items
 from nearfeed_recommender.readers.memberships import put_memberships
-from nearfeed_recommender.serving import bind
+from nearfeed_recommender.server import bind
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.sql import committed, reading, upsert, writing

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, delete, insert, update
+from tests.recommender.written_tables import WrittenTables
 
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.event_log import EventLog
@@ -16,8 +17,11 @@ from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import active_space, item_contexts, items, metadata, spaces
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.catalog.embeddings import CONTEXTS
+from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.wiring import Recommender
+from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import reading, upsert, writing
 from servers import fresh_database
 
@@ -34,7 +38,17 @@ class World:
     store: VectorStore
     service: Recommender
     client: TestClient
-    changes: int = 0
+    written: WrittenTables
+
+    @property
+    def answers(self) -> Answers:
+        """The serving path behind the API."""
+        return self.service.app.state.context.answers  # type: ignore[no-any-return]
+
+    def refresh(self) -> None:
+        """Takes in a new configuration and the models that it names."""
+        self.answers.feed.ranker.config.refresh()
+        self.answers.models.refresh()
 
     def restart(self) -> None:
         """A new process on the same data."""
@@ -69,7 +83,6 @@ class World:
 
     def set_vector(self, space: str, item_id: str, vector: np.ndarray | None, version: int = 1) -> None:
         """What the indexer does with a vector, or (None) with a deletion."""
-        self.changes += 1
         with reading(self.engine) as connection:
             item = connection.execute(items.select().where(items.c.item_id == item_id)).one()
         if vector is None:
@@ -84,10 +97,10 @@ class World:
             "version": version,
             "context": None if vector is None else vector.astype("<f4").tobytes(),
             "inferred": False,
-            "change_id": self.changes,
         }
         with writing(self.engine) as transaction:
-            upsert(transaction, item_contexts, [row])
+            change_id = next_change(transaction, CONTEXTS)
+            upsert(transaction, item_contexts, [{**row, "change_id": change_id}])
 
     def drop_space(self, space: str) -> None:
         with writing(self.engine) as transaction:
@@ -139,11 +152,15 @@ def world(tmp_path: Path, database_url: str) -> Iterator[World]:
     engine = open_database(settings.database_url)
     log = open_log(settings.log_url)
     store = open_store("memory://")
+    written = WrittenTables(engine)
     service = bootstrap(settings, engine=engine, log=log, store=store)
-    yield World(settings, engine, log, store, service, TestClient(service.app, raise_server_exceptions=False))
+    client = TestClient(service.app, raise_server_exceptions=False)
+    yield World(settings, engine, log, store, service, client, written)
     service.close()
     log.close()
+    written.close()
     engine.dispose()
+    assert written.faults == [], written.faults[0]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from nearfeed_contracts.tables import interactions, items, memberships, outbox, 
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.app_topics import GROUP
 from nearfeed_recommender.bootstrap import bootstrap
-from nearfeed_recommender.catalogue import ItemDraft, delete_item, put_items
+from nearfeed_recommender.catalogue import ItemDraft, delete_items, put_items
 from nearfeed_recommender.mapping.files import MapError
 from nearfeed_recommender.mapping.topics import UNMAPPED, events_of, read_topic_map, version_of
 from nearfeed_recommender.readers.user_vectors import stored_vector
@@ -162,7 +162,7 @@ def test_a_takedown_holds_against_messages_from_before_it(mapped: Any) -> None:
     post = {"id": 5, "board": "c1", "author": {"id": 3}, "title": "Worse", "at": NOW // 1_000}
     say(mapped, POSTS, type="edited", post=post)
     time.sleep(0.005)
-    committed(mapped.engine, lambda t: delete_item(t, "5"))
+    committed(mapped.engine, lambda t: delete_items(t, ["5"]))
     (taken_down,) = [row for row in rows_of(mapped, items) if row.item_id == "5"]
     mapped.settle()
     (told,) = [event for event in on(mapped, "items") if isinstance(event, Item) and event.title == "Worse"]

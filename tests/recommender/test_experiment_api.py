@@ -103,7 +103,7 @@ def test_the_feed_is_served_by_its_arm(served: Any) -> None:
     with reading(served.engine) as connection:
         experiment = experiment_of(connection, "trial")
     for row in noted:
-        read = read_request_id(served.client.app.state.context.serving.secret, row.user_id, row.request_id)
+        read = read_request_id(served.answers.feed.secret, row.user_id, row.request_id)
         assert read is not None
         assert read.arms == ((experiment.number, experiment.arms.index(row.arm)),)
 
@@ -114,7 +114,8 @@ def test_a_bandit_learns_by_the_readings_that_it_drew_by(served: Any) -> None:
         event = {"user_id": "ann", "item_id": item, "kind": "read"}
         assert served.client.post("/v1/events", json=event).status_code == 202
     served.settle()
-    served.client.app.state.context.serving.facts.of = lambda items: {}
+    for item in ("p1", "p2", "p3"):
+        assert served.client.delete(f"/v1/items/{item}").status_code == 204
     for url in ("/v1/feed", "/v1/pages/home"):
         served.client.get(url, params={"user_id": "ann"})
     (noted,) = [row for row in rows(served) if row.experiment]
@@ -154,7 +155,7 @@ def test_a_reader_who_signs_in_keeps_their_arm(served: Any) -> None:
     make(served)
     first = served.client.get("/v1/feed", params={"user_id": "phone"}).json()
     assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
-    served.client.app.state.context.serving.experiments.refresh()
+    served.answers.feed.ranker.experiments.refresh()
     second = served.client.get("/v1/feed", params={"user_id": "ann"}).json()
     noted = {row.request_id: row for row in rows(served)}
     assert noted[first["request_id"]].arm == noted[second["request_id"]].arm

@@ -94,7 +94,7 @@ def test_problems_repeat_what_was_sent_as_json(world: Any, title: str) -> None:
 
 
 def test_an_unexpected_error_has_the_headers_too(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfeed_recommender.api.feed_routes.first_page", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(type(world.answers.feed), "first", lambda *_, **__: 1 / 0)
     answer = world.client.get("/v1/feed?user_id=u")
     assert answer.status_code == 500
     assert "division" not in answer.text

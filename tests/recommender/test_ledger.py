@@ -89,7 +89,7 @@ def test_what_is_served_after_an_erasure_stays(served: Any) -> None:
     served.settle()
     assert served.client.delete("/v1/users/u").status_code == 202
     later = feed(served, "u")["request_id"]
-    served.client.app.state.context.serving.ledger.flush()
+    served.answers.feed.exposures.log.flush()
     served.service.consumers[1].run_once(0)
     served.settle()
     assert [row.request_id for row in rows(served, served_requests)] == [later]
@@ -127,7 +127,7 @@ def test_a_replay_changes_nothing_and_an_erased_reader_is_gone_for_good(served: 
 
 
 def test_without_the_log_notes_wait_and_nothing_is_lost(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    notes = served.client.app.state.context.serving.ledger
+    notes = served.answers.feed.exposures.log
     append = served.log.append
 
     def away(_: object) -> None:
@@ -149,7 +149,7 @@ def test_what_cannot_be_told_is_counted_and_keeps_nothing_else_back(served: Any)
     def lost() -> float:
         return REGISTRY.get_sample_value("nearfeed_served_lost_total", {"reason": "failed"}) or 0.0
 
-    notes = served.client.app.state.context.serving.ledger
+    notes = served.answers.feed.exposures.log
     before = lost()
     notes.note(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     feed(served, "u")

@@ -95,13 +95,13 @@ def test_what_was_answered_before_is_in_the_ledger_and_the_rest_is_counted(
     settings = RecommenderSettings(data_dir=folder, vectors_url="memory://", secret=SECRET)
     service = bootstrap(settings)
     client = TestClient(service.app)
-    serving = client.app.state.context.serving  # type: ignore[attr-defined]
+    context = client.app.state.context  # type: ignore[attr-defined]
     ended = threading.Event()
     ended.set()
-    serving.ledger.run(ended)  # what the process does that comes after it
+    context.answers.feed.exposures.log.run(ended)  # what the process does that comes after it
     while any(consumer.run_once(0) for consumer in service.consumers):
         pass
-    with reading(serving.engine) as connection:
+    with reading(context.engine) as connection:
         kept = set(connection.scalars(select(served_requests.c.request_id)))
     summary = client.get("/v1/admin/ledger").json()
     service.close()

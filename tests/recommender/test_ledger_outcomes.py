@@ -1,8 +1,8 @@
 """What came of what was served, over the API: impressions, actions, erasure, age, what the ledger says."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +14,13 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, outcomes, served_requests
 from nearfeed_contracts.topics import record_of
 from nearfeed_contracts.vector_store import StoreUnavailableError
+from nearfeed_recommender.experiments.assigning import Assignment
 from nearfeed_recommender.ledger import served as ledger
 from nearfeed_recommender.ledger import views as ledger_views
-from nearfeed_recommender.ledger.notes import Answer, failure_noted, note_served
 from nearfeed_recommender.ledger.request_ids import new_nonce, read_request_id, sign_request_id
+from nearfeed_recommender.pipeline.candidates import nothing
+from nearfeed_recommender.serving.exposure import Exposure
+from nearfeed_recommender.serving.response import Order
 from nearfeed_runtime.sql import reading, writing
 
 
@@ -202,9 +205,10 @@ def test_the_summary_counts_answers_outcomes_and_what_is_lost(served: Any) -> No
 
 
 def test_what_could_not_be_told_is_in_the_summary(served: Any) -> None:
-    notes = served.client.app.state.context.serving.ledger
+    notes = served.answers.feed.exposures.log
     notes.note(lambda: 1 / 0)
-    ended = SimpleNamespace(wait=lambda _: True)
+    ended = threading.Event()
+    ended.set()
     notes.run(ended)
     assert ledger_of(served)["lost"] == {"failed": 1}
     notes.run(ended)
@@ -225,15 +229,15 @@ def test_a_feed_that_did_without_a_source_is_noted_as_degraded(
 
 
 def test_an_answer_of_an_experiment_is_noted_also_where_it_failed(served: Any) -> None:
-    serving = served.client.app.state.context.serving
-    request = SimpleNamespace(user_id="u", now=now_micros(), space=None, readings=())
-    asked = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0, "whole", "colour", "red", 0.25, "unit")
-    with pytest.raises(ZeroDivisionError), failure_noted(serving, request, asked):  # type: ignore[arg-type]
+    exposures, query = served.answers.feed.exposures, served.answers.feed.hydrator.query("u")
+    arm = Assignment("colour", 1, "red", 0, None, 0.25, "unit")
+    asked = Exposure(unwritten(served), "home", "top", "odd", 3, 0, 0.0, arm)
+    with pytest.raises(ZeroDivisionError), exposures.failure_recorded(query, asked):
         raise ZeroDivisionError
     later = replace(asked, start=5, state="degraded")
-    note_served(serving, request, later, (), None)  # type: ignore[arg-type]
-    alone = Answer(unwritten(served), "home", "top", "odd", 3, 0, 0.0)
-    note_served(serving, request, alone, (), None)  # type: ignore[arg-type]
+    exposures.record(query, later, Order(nothing(()), ()), (), None)
+    alone = Exposure(unwritten(served), "home", "top", "odd", 3, 0, 0.0)
+    exposures.record(query, alone, Order(nothing(()), ()), (), None)
     served.settle()
     (row,) = rows(served, served_requests)
     assert (row.page, row.section, row.provider, row.state) == ("home", "top", "odd", "failed")

@@ -14,8 +14,18 @@ from prometheus_client import REGISTRY
 
 from nearfeed_contracts.runs import Manifest, RankedBatch, write_lists, write_manifest, write_neighbours
 from nearfeed_contracts.vector_store import StoreUnavailableError
-from nearfeed_recommender.providers import sources
+from nearfeed_recommender.pipeline.pipeline import Pipeline
+from nearfeed_recommender.pipeline.sources.models import ItemToItem
+from nearfeed_recommender.pipeline.sources.nearest import NearestToUser, SimilarToLast
+from nearfeed_recommender.pipeline.sources.recent import Latest, Popular
 
+SOURCES = {
+    "vectors": NearestToUser,
+    "similar": SimilarToLast,
+    "neighbours": ItemToItem,
+    "popular": Popular,
+    "latest": Latest,
+}
 CONFIG = """
 feed: personal
 models:
@@ -64,9 +74,7 @@ def apply(served: Any, document: str) -> None:
     statement = {"author": "tester", "reason": "a test"}
     answer = served.client.put("/v1/admin/config", params=statement, json=yaml.safe_load(document))
     assert answer.status_code == 200, answer.text
-    serving = served.client.app.state.context.serving
-    serving.config.refresh()
-    serving.models.refresh()
+    served.refresh()
 
 
 @pytest.fixture
@@ -74,6 +82,8 @@ def home(served: Any) -> Any:
     """The page `home` for a reader `u` who has read p4 and p8."""
     write_run(served, "near", "neighbours", {"p4": ["p5", "p6"], "p8": ["p6", "p9"]})
     write_run(served, "chosen", "lists", {"u": ["p10", "p4", "p11"], "*": ["p12"]})
+    served.settings = served.settings.model_copy(update={"feed_deadline_ms": 10_000})
+    served.restart()
     apply(served, CONFIG)
     for item in ("p4", "p8"):
         event = {"user_id": "u", "item_id": item, "kind": "read"}
@@ -162,16 +172,14 @@ def break_source(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str
         over.wait(60)
 
     def do(kind: str, how: str) -> None:
-        by_type = {spec.model_fields["type"].annotation.__args__[0]: spec for spec in sources.FETCHES}
-        broken = {**sources.FETCHES, by_type[kind]: fail if how == "down" else be_silent}
-        monkeypatch.setattr(sources, "FETCHES", broken)
+        monkeypatch.setattr(SOURCES[kind], "fetch", fail if how == "down" else be_silent)
 
     yield do
     over.set()
 
 
 @pytest.mark.parametrize("how", ["down", "slow"])
-@pytest.mark.parametrize("kind", ["vectors", "similar", "neighbours", "popular", "latest"])
+@pytest.mark.parametrize("kind", SOURCES)
 def test_without_one_source_the_others_answer_and_it_is_marked(
     home: Any, break_source: Callable[[str, str], None], kind: str, how: str
 ) -> None:
@@ -191,11 +199,10 @@ def test_a_model_whose_run_is_gone_or_broken_fails_its_source_alone(home: Any) -
     home.restart()
     answer = sections_of(page(home))
     assert "near" not in answer["for-you"]["failures"] or answer["for-you"]["items"]
-    serving = home.client.app.state.context.serving
-    serving.config.refresh()
+    home.answers.feed.ranker.config.refresh()
     first = sections_of(page(home))
     assert "it is being read" in first["for-you"]["failures"]["near"]
-    serving.models.refresh()
+    home.answers.models.refresh()
     assert not sections_of(page(home))["for-you"]["failures"]
 
 
@@ -204,24 +211,18 @@ def test_a_broken_run_keeps_no_other_model_away(home: Any) -> None:
     folder.mkdir()
     (folder / "manifest.json").write_text("{")
     home.restart()
-    serving = home.client.app.state.context.serving
-    serving.models.refresh()
-    assert set(serving.models.loaded()) == {"near", "chosen"}
+    home.answers.models.refresh()
+    assert set(home.answers.models.loaded()) == {"near", "chosen"}
     assert not sections_of(page(home))["for-you"]["failures"]
 
 
-def test_popular_posts_of_a_small_community_are_known(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfeed_recommender.providers import popularity
-
-    monkeypatch.setattr(popularity, "_KEPT", 1)
+def test_popular_posts_of_a_small_community_are_known(home: Any) -> None:
     home.put_post("tiny", "hamlet")
     for reader, item in (("a", "p1"), ("b", "p1"), ("c", "tiny")):
         event = {"user_id": reader, "item_id": item, "kind": "read"}
         assert home.client.post("/v1/events", json=event).status_code == 202
     home.settle()
     home.client.put("/v1/users/villager/communities/hamlet")
-    serving = home.client.app.state.context.serving
-    serving.popularity.refresh()
     feed = home.client.get("/v1/feed", params={"user_id": "villager"}).json()
     assert [(item["id"], item["source"]) for item in feed["items"]][:1] == [("tiny", "popular")]
 
@@ -238,16 +239,14 @@ def test_a_muted_topic_does_not_empty_the_latest(home: Any) -> None:
 
 
 def test_a_section_fails_alone(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfeed_recommender.answers import pages
+    run = Pipeline.run
 
-    rank_by = pages.rank_by
-
-    def fail_for_one(*arguments: Any) -> Any:
-        if arguments[3] == "personal":
+    def fail_for_one(self: Pipeline, *arguments: Any, **more: Any) -> Any:
+        if self.name == "personal":
             raise RuntimeError("inner matters")
-        return rank_by(*arguments)
+        return run(self, *arguments, **more)
 
-    monkeypatch.setattr(pages, "rank_by", fail_for_one)
+    monkeypatch.setattr(Pipeline, "run", fail_for_one)
     sections = sections_of(page(home))
     assert sections["for-you"]["items"] == []
     assert sections["for-you"]["failures"] == {"section": "the section has failed"}
@@ -266,7 +265,7 @@ def test_filters_that_a_provider_leaves_out_do_not_hold_and_controls_always_do(h
     assert home.client.put("/v1/users/u/controls/less/p4").status_code == 204
     assert ids(sections_of(page(home))["picks"]) == ["p10", "p7", "p11"]
     assert home.client.delete("/v1/items/p10").status_code == 204
-    assert ids(sections_of(page(home))["picks"]) == ["p7", "p11", "p1"]
+    assert ids(sections_of(page(home))["picks"]) == ["p11", "p7", "p1"]
 
 
 def test_without_the_store_sources_in_memory_still_answer(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:

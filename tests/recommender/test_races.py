@@ -46,16 +46,16 @@ def stopped_after_computing(
 ) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Holds the first transaction that computes a vector before it stores it: (it is there, let it go)."""
     there, go = threading.Event(), threading.Event()
-    compute = user_vectors.load_profile
+    compute = user_vectors.load_profiles
 
     def compute_and_wait(*arguments: Any) -> Any:
-        profile = compute(*arguments)
+        profiles = list(compute(*arguments))
         if not there.is_set():
             there.set()
             go.wait(30)
-        return profile
+        return profiles
 
-    monkeypatch.setattr(user_vectors, "load_profile", compute_and_wait)
+    monkeypatch.setattr(user_vectors, "load_profiles", compute_and_wait)
     try:
         yield there, go
     finally:

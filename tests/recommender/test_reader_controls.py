@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nearfeed_recommender.providers.less import CLOSE, MOST, STRENGTH, order_by
+from nearfeed_recommender.catalog.embeddings import Embeddings
+from nearfeed_recommender.pipeline.diversity import CLOSE, STRENGTH, demoted_order
+from nearfeed_recommender.pipeline.less import MOST
 
 POSTS = [f"p{number}" for number in range(20)]
 TAGS = ["quiet", "sci fi", "a/b", "ünï"]
@@ -195,8 +197,7 @@ def test_less_of_a_post_puts_those_like_it_lower_in_every_provider(tagged: Any) 
 def test_a_reader_who_wants_less_of_nothing_costs_no_vectors(
     tagged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serving = tagged.client.app.state.context.serving
-    monkeypatch.setattr(type(serving.contexts), "of", lambda *_: pytest.fail("contexts were read"))
+    monkeypatch.setattr(Embeddings, "of", lambda *_: pytest.fail("embeddings were read"))
     first = ask(tagged, "/v1/feed", user_id="none", limit=3)
     ask(tagged, "/v1/feed", user_id="none", limit=3, cursor=first["next_cursor"])
 
@@ -205,7 +206,7 @@ def test_a_reader_who_wants_less_of_nothing_costs_no_vectors(
 def test_the_order_is_a_permutation_in_which_nobody_rises_over_one_who_is_less_near(
     near: list[float],
 ) -> None:
-    order = order_by(np.array(near))
+    order = demoted_order(np.array(near))
     assert sorted(order) == list(range(len(near)))
     place = {row: rank for rank, row in enumerate(order)}
     for earlier, later in itertools.combinations(range(len(near)), 2):
@@ -214,6 +215,6 @@ def test_the_order_is_a_permutation_in_which_nobody_rises_over_one_who_is_less_n
 
 
 def test_alike_vectors_all_over_move_no_post() -> None:
-    assert order_by(np.full(30, 0.9)) == list(range(30))
-    assert order_by(np.full(30, np.nan)) == list(range(30))
+    assert demoted_order(np.full(30, 0.9)) == list(range(30))
+    assert demoted_order(np.full(30, np.nan)) == list(range(30))
     assert MOST >= 1

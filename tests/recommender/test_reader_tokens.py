@@ -65,7 +65,7 @@ def test_a_token_tells_its_reader() -> None:
         ({"sub": ""}, "no reader's id"),
         ({"sub": "a reader"}, "no reader's id"),
         ({"sub": "r" * 129}, "no reader's id"),
-        ({"nbf": int(time.time()) + 600}, "not yet valid"),
+        ({"nbf": int(time.time()) + 86_400}, "not yet valid"),
         ({"aud": "another service"}, "does not hold"),
     ],
 )

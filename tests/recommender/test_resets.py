@@ -27,9 +27,9 @@ from nearfeed_contracts.tables import (
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import EXCLUDING, Reading, WeightRule, weights_of
-from nearfeed_recommender.answers import feed
 from nearfeed_recommender.readers.resets import put_reset
 from nearfeed_recommender.readers.user_vectors import stored_vector
+from nearfeed_recommender.serving.rankings import Ranking, Rankings
 from nearfeed_runtime.sql import reading, writing
 
 BASE = 1_700_000_000_000_000
@@ -222,6 +222,7 @@ def test_a_control_that_was_lifted_before_the_consumer_saw_the_reset_stays_lifte
 @pytest.mark.parametrize("wish", ["reset", "erase"])
 def test_a_ranking_of_before_that_is_kept_after_it_is_gone(served: Any, wish: str) -> None:
     cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
+    served.answers.rankings.flush()
     with reading(served.engine) as connection:
         (kept,) = connection.execute(select(feed_pages)).mappings().all()
     if wish == "reset":
@@ -240,14 +241,31 @@ def test_a_ranking_of_before_that_is_kept_after_it_is_gone(served: Any, wish: st
     assert len(ask(served, "/v1/feed", user_id="u", limit=3, cursor=again)["items"]) == 3
 
 
+@pytest.mark.parametrize("wish", ["reset", "erase"])
+def test_a_ranking_of_before_that_waits_to_be_written_is_gone(served: Any, wish: str) -> None:
+    cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
+    other = ask(served, "/v1/feed", user_id="v", limit=3)["next_cursor"]
+    if wish == "reset":
+        reset(served, "u")
+    else:
+        assert served.client.delete("/v1/users/u").status_code == 202
+    served.answers.rankings.flush()
+    with reading(served.engine) as connection:
+        assert connection.scalars(select(feed_pages.c.user_id)).all() == ["v"]
+    gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
+    assert gone.status_code == 410
+    assert len(ask(served, "/v1/feed", user_id="v", limit=3, cursor=other)["items"]) == 3
+
+
 def test_a_ranking_is_as_old_as_what_was_read_for_it(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = feed.keep_ranking
+    put = Rankings.put
 
-    def reset_first(*arguments: Any) -> None:
-        put_reset(arguments[0], "u", now_micros(), controls=False)
-        keep(*arguments)
+    def reset_first(self: Rankings, ranking: Ranking) -> None:
+        with writing(served.engine) as transaction:
+            put_reset(transaction, "u", now_micros(), controls=False)
+        put(self, ranking)
 
-    monkeypatch.setattr(feed, "keep_ranking", reset_first)
+    monkeypatch.setattr(Rankings, "put", reset_first)
     cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
     gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
     assert gone.status_code == 410
@@ -311,9 +329,7 @@ def test_a_list_that_was_made_of_readings_before_is_their_list_no_more(served: A
     )
     stated = {"author": "tester", "reason": "a test"}
     assert served.client.put("/v1/admin/config", params=stated, json=config).status_code == 200
-    serving = served.client.app.state.context.serving
-    serving.config.refresh()
-    serving.models.refresh()
+    served.refresh()
     assert feed_of(served, "u") == ["p10", "p11"]
     if wish == "reset":
         reset(served, "u")

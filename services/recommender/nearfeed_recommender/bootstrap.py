@@ -12,7 +12,7 @@ from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
 from nearfeed_recommender.access.keys.live import LiveKeys
 from nearfeed_recommender.access.keys.rows import has_live_keys
-from nearfeed_recommender.late_store import LateStore
+from nearfeed_recommender.infra.late_store import LateStore
 from nearfeed_recommender.operating import open_configuration, open_experiments, operations_of
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.wiring import Recommender, wire

@@ -12,7 +12,8 @@ from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.ledger.outcomes import Joining
 from nearfeed_recommender.outbox import Relay
-from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.readers.profiles import Pooling
+from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_recommender.settings import RecommenderSettings
 
 
@@ -24,7 +25,8 @@ class ApiContext:
     engine: Engine
     log: EventLog
     store: VectorStore
-    serving: Serving
+    answers: Answers
+    pooling: Pooling
     relay: Relay
     configuration: ConfigStore
     experiments: ExperimentStore

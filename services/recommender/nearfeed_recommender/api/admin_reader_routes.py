@@ -10,8 +10,8 @@ from nearfeed_contracts.fields import MAX_ID, MAX_LIMIT, Id
 from nearfeed_contracts.vector_store import Filter
 from nearfeed_recommender.api.access import Context, require
 from nearfeed_recommender.api.feed_routes import PostOut
-from nearfeed_recommender.posts import posts_by_id
-from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.catalog.posts import posts_by_id
+from nearfeed_recommender.catalog.spaces import active_space_of
 from nearfeed_recommender.readers.looking import find_readers, nearest_readers, topics_of
 from nearfeed_recommender.readers.memberships import controls_of
 from nearfeed_recommender.readers.profiles import load_profile
@@ -90,12 +90,12 @@ def get_around(
     context: Context, user_id: Annotated[Id, Query(description="the reader")], limit: Limit = 10
 ) -> AroundOut:
     """Near posts are found whatever the reader may see or has read; readers by their stored vectors."""
-    pooling = context.serving.pooling
+    pooling = context.pooling
     with reading(context.engine) as connection:
         space = active_space_of(connection)
         if space is None:
             return AroundOut(space=None, posts=[], readers=[], compared=0, comparable=0, topics=[])
-        profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
+        profile = load_profile(connection, pooling, space, user_id)
         vector = profile.vector(live_spaces(connection)[space])
         topics = topics_of(profile, posts_by_id(connection, profile.item_ids))
         muted = controls_of(connection, user_id).tags
@@ -118,9 +118,9 @@ def _near_posts(
     context: Context, space: str, vector: np.ndarray, met: frozenset[str], limit: int
 ) -> list[NearPostOut]:
     """Without those that were taken down and are still in the store."""
-    tower = context.serving.models.tower_of(space)
+    tower = context.answers.models.tower_of(space)
     query = tower.query(vector) if tower else vector
-    hits = context.serving.breaker.ask(lambda: context.store.search(space, query, limit + _SPARE, Filter()))
+    hits = context.answers.breaker.ask(lambda: context.store.search(space, query, limit + _SPARE, Filter()))
     with reading(context.engine) as connection:
         posts = posts_by_id(connection, [hit.item_id for hit in hits])
     return [

@@ -4,19 +4,21 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends
+import orjson
+from fastapi import APIRouter, Body, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from nearfeed_contracts.events import Event, Impression, Interaction, Kind, value_belongs_to_rating
 from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, Id, IsoTime, to_micros
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Context, Writes, require
 from nearfeed_recommender.api.clock import require_not_ahead
+from nearfeed_recommender.api.feed_routes import json_response
 from nearfeed_recommender.api.problems import FieldError, FieldFault
-from nearfeed_recommender.catalogue import known_items
 from nearfeed_recommender.context import ApiContext
-from nearfeed_runtime.sql import reading
 
+_IMPRESSION = ("schema_version", "event_id", "user_id", "item_id", "occurred_at", "request_id")
+_INTERACTION = (*_IMPRESSION, "kind", "value")
 router = APIRouter(prefix="/v1", tags=["events"], dependencies=[Depends(require("events"))])
 
 
@@ -52,8 +54,9 @@ class EventIn(Event):
 
         An erasure or a reset makes void what was until then, so nothing may be dated after it came.
         """
-        form = Impression if self.kind == "impression" else Interaction
-        return form.model_validate(self.model_dump() | {"occurred_at": min(self.occurred_at, now)})
+        form, names = (Impression, _IMPRESSION) if self.kind == "impression" else (Interaction, _INTERACTION)
+        fields = {name: getattr(self, name) for name in names}
+        return form.model_construct(**fields | {"occurred_at": min(self.occurred_at, now)})
 
 
 class EventsIn(BaseModel):
@@ -79,14 +82,27 @@ OneOrMany = Annotated[
 ]
 
 
-@router.post("/events", summary="Tell what readers saw and did", status_code=HTTPStatus.ACCEPTED)
-def post_events(context: Context, body: Annotated[OneOrMany, Body()]) -> AcceptedOut:
-    """Takes one event or `{"events": [...]}`: all or none. Actions change the feed within a second.
+@router.post(
+    "/events",
+    summary="Report what users saw and did",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=AcceptedOut,
+)
+async def post_events(
+    request: Request, context: Context, writes: Writes, body: Annotated[OneOrMany, Body()]
+) -> Response:
+    """Takes one event or `{"events": [...]}`: all or none. Actions are in the user's next feed.
 
-    The events are durably on the log before the answer. The same event told twice counts once. An impression
-    makes no reading: it is kept with the answer that it is of, as is an action with a `request_id`. An action
-    without one is taken to come of the newest impression of the post in the day before it.
+    The events are durably on the log before the response. The same event sent twice counts once. An
+    impression is recorded with the response that it names, as is an action with a `request_id`. An action
+    without one is attributed to the newest impression of the post in the day before it. Other processes have
+    the events when their consumer has read them, within a second.
     """
+    return json_response(await writes.run(request, lambda _: _accept(context, body)), HTTPStatus.ACCEPTED)
+
+
+def _accept(context: ApiContext, body: EventIn | EventsIn) -> bytes:
+    """Puts the events on the log, and lays them over what this process has of their users."""
     many = isinstance(body, EventsIn)
     events: list[EventIn] = body.events if isinstance(body, EventsIn) else [body]
     for index, event in enumerate(events):
@@ -94,20 +110,24 @@ def post_events(context: Context, body: Annotated[OneOrMany, Body()]) -> Accepte
         require_not_ahead(context, field, to_micros(event.occurred_at))
     _require_known(context, events, many)
     now = datetime.now(UTC)
-    context.log.append([record_of(event.to_event(now)) for event in events])
-    return AcceptedOut(accepted=len(events))
+    accepted = [event.to_event(now) for event in events]
+    context.log.append([record_of(event) for event in accepted])
+    context.answers.states.accept(event for event in accepted if isinstance(event, Interaction))
+    return orjson.dumps({"accepted": len(events)})
 
 
 def _require_known(context: ApiContext, events: list[EventIn], many: bool) -> None:
-    with reading(context.engine) as connection:
-        known = known_items(connection, [event.item_id for event in events])
+    columns = context.answers.catalog.columns
+    unknown = [event.item_id for event in events if not columns.has_live(event.item_id)]
+    if unknown:
+        context.answers.feed.hydrator.follow_posts()
     faults = [
         FieldFault(
             field=f"events.{index}.item_id" if many else "item_id",
             message=f"There is no item {event.item_id!r}.",
         )
         for index, event in enumerate(events)
-        if event.item_id not in known
+        if not columns.has_live(event.item_id)
     ]
     if faults:
         raise FieldError(HTTPStatus.NOT_FOUND, faults)

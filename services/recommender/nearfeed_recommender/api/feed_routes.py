@@ -1,17 +1,25 @@
 """GET /v1/feed: the personal feed, page by page."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
-from nearfeed_recommender.answers.feed import FeedPage, first_page, next_page
-from nearfeed_recommender.answers.showing import ShownPost
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Context, Reads, require
+from nearfeed_recommender.api.parameters import refuse_unknown_parameters
+from nearfeed_recommender.http.admission import Deadline
+from nearfeed_recommender.http.direct import DirectRoute
+from nearfeed_recommender.users.eligibility import Wish
 
-router = APIRouter(prefix="/v1", tags=["feed"], dependencies=[Depends(require("feed"))])
+router = APIRouter(
+    prefix="/v1",
+    tags=["feed"],
+    route_class=DirectRoute,
+    dependencies=[Depends(require("feed")), Depends(refuse_unknown_parameters)],
+)
 
 Explain = Annotated[bool, Query(description="tell of each post what every step made of it")]
 
@@ -75,9 +83,11 @@ class FeedOut(BaseModel):
     items: list[FeedItemOut]
 
 
-@router.get("/feed", summary="The reader's personal feed")
-def get_feed(
+@router.get("/feed", summary="The reader's personal feed", response_model=FeedOut)
+async def get_feed(
+    request: Request,
     context: Context,
+    reads: Reads,
     user_id: Annotated[Id, Query(description="the reader; an unknown one gets popular and latest posts")],
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
     cursor: Annotated[str | None, Query(max_length=500, description="next_cursor of the page before")] = None,
@@ -86,36 +96,27 @@ def get_feed(
     ] = None,
     published_after: Annotated[IsoTime | None, Query(description="only posts published since then")] = None,
     explain: Explain = False,
-) -> FeedOut:
+) -> Response:
     """Posts of the reader's communities that they have not read and did not write, best first.
 
     A page is stable: later pages, asked for with `cursor`, continue the first one's ranking for 30
     minutes, without repeats. A cursor keeps the filters of its first page.
     """
-    if cursor is not None:
-        return _answer(next_page(context.serving, user_id, cursor, limit), explain)
+    feed = context.answers.feed
     after = to_micros(published_after) if published_after else None
-    wanted = frozenset(community_id or ())
-    return _answer(first_page(context.serving, user_id, limit, wanted, after, explain=explain), explain)
+    wish = Wish(frozenset(community_id or ()), after)
+
+    def work(_: Deadline) -> bytes:
+        if cursor is not None:
+            return feed.next(user_id, cursor, limit).encode(explain=explain)
+        return feed.first(user_id, limit, wish, explain=explain).encode(explain=explain)
+
+    def cheap() -> bytes:
+        return feed.cheap(user_id, limit, wish).encode()
+
+    return json_response(await reads.run(request, work, cheap if cursor is None else None))
 
 
-def _answer(page: FeedPage, explain: bool) -> FeedOut:
-    return FeedOut(
-        request_id=page.request_id,
-        space=page.space,
-        provider=page.provider,
-        degraded=page.degraded,
-        failures=dict(page.failures),
-        next_cursor=page.next_cursor,
-        items=[item_out(shown, explain=explain) for shown in page.items],
-    )
-
-
-def item_out(shown: ShownPost, *, explain: bool) -> FeedItemOut:
-    """A shown post as it is answered."""
-    reason = ReasonOut(**vars(shown.reason))
-    entry = shown.entry
-    steps = [StepOut(**mark._asdict()) for mark in entry.marks] if explain else None
-    return FeedItemOut(
-        **vars(shown.post), score=entry.score, source=entry.source, reason=reason, explain=steps
-    )
+def json_response(body: bytes, status: int = HTTPStatus.OK) -> Response:
+    """A response of JSON that is encoded already."""
+    return Response(body, status, media_type="application/json")

@@ -4,27 +4,32 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, IsoTime, to_micros
-from nearfeed_recommender.answers.similar import similar_posts
-from nearfeed_recommender.api.access import Context, require
+from nearfeed_recommender.api.access import Context, Reads, require
 from nearfeed_recommender.api.clock import require_not_ahead
-from nearfeed_recommender.api.feed_routes import PostOut
+from nearfeed_recommender.api.feed_routes import PostOut, json_response
+from nearfeed_recommender.api.parameters import refuse_unknown_parameters
+from nearfeed_recommender.catalog.posts import posts_by_id
 from nearfeed_recommender.catalogue import (
     ItemContent,
     ItemDraft,
     UnknownItemError,
-    delete_item,
+    delete_items,
     put_communities,
     put_items,
 )
-from nearfeed_recommender.posts import posts_by_id
-from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.http.admission import Deadline
+from nearfeed_recommender.http.direct import DirectRoute
 from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1", tags=["posts"])
+similar = APIRouter(
+    route_class=DirectRoute,
+    dependencies=[Depends(require("feed")), Depends(refuse_unknown_parameters)],
+)
 ItemId = Annotated[Id, Path(description="the post", pattern="[^/]$")]
 CommunityId = Annotated[Id, Path(description="the community")]
 
@@ -55,23 +60,22 @@ class SimilarOut(BaseModel):
     items: list[SimilarItemOut]
 
 
-@router.get(
-    "/items/{item_id:path}/similar",
-    summary="Posts similar to a post",
-    dependencies=[Depends(require("feed"))],
-)
-def get_similar(
+@similar.get("/items/{item_id:path}/similar", summary="Posts similar to a post", response_model=SimilarOut)
+async def get_similar(
+    request: Request,
     context: Context,
+    reads: Reads,
     item_id: ItemId,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 10,
     user_id: Annotated[Id | None, Query(description="a reader, whose controls and memberships hold")] = None,
-) -> SimilarOut:
-    with reading(context.engine) as connection:
-        space = active_space_of(connection)
-        found = similar_posts(context.serving, connection, space, item_id, limit, user_id)
-    return SimilarOut(
-        space=space, items=[SimilarItemOut(**asdict(post), score=hit.score) for post, hit in found]
-    )
+) -> Response:
+    def work(_: Deadline) -> bytes:
+        return context.answers.similar.to(item_id, limit, user_id).encode()
+
+    return json_response(await reads.run(request, work))
+
+
+router.include_router(similar)
 
 
 @router.get("/items/{item_id:path}", summary="A post", dependencies=[Depends(require("feed"))])
@@ -85,11 +89,7 @@ def get_item(context: Context, item_id: ItemId) -> PostOut:
 
 @router.put("/items/{item_id:path}", summary="Add or edit a post", dependencies=[Depends(require("items"))])
 def put_item(context: Context, item_id: ItemId, content: ItemIn) -> StoredOut:
-    """Holds from the answer on; in personal feeds as soon as the post has its vector, within seconds.
-
-    A post that was moved or has other tags may be ranked for ten minutes by what it was; whether it may be
-    shown is told by what it is.
-    """
+    """Visible from the response on; in personal feeds as soon as the post has its vector, within seconds."""
     if content.published_at:
         require_not_ahead(context, "published_at", to_micros(content.published_at))
     draft = ItemDraft(item_id=item_id, **content.model_dump())
@@ -108,7 +108,7 @@ def put_item(context: Context, item_id: ItemId, content: ItemIn) -> StoredOut:
 )
 def remove_item(context: Context, item_id: ItemId) -> Response:
     """Nobody sees the post from the answer on."""
-    committed(context.engine, lambda transaction: delete_item(transaction, item_id))
+    committed(context.engine, lambda transaction: delete_items(transaction, [item_id]))
     context.relay.notify()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

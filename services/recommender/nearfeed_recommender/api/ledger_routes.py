@@ -107,7 +107,7 @@ def get_answer(
     context: Context, request_id: Annotated[Id, Path(description="request_id of the answer")]
 ) -> AnswerOut:
     with reading(context.engine) as connection:
-        answered = answer_of(connection, context.serving.secret, request_id)
+        answered = answer_of(connection, context.joining.secret, request_id)
     return AnswerOut(
         request_id=answered.request_id,
         user_id=answered.user_id,

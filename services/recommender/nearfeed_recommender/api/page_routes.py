@@ -2,15 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import Id
-from nearfeed_recommender.answers.pages import SectionAnswer, answer_page
-from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.api.feed_routes import Explain, FeedItemOut, item_out
+from nearfeed_recommender.api.access import Context, Reads, require
+from nearfeed_recommender.api.feed_routes import Explain, FeedItemOut, json_response
+from nearfeed_recommender.api.parameters import refuse_unknown_parameters
+from nearfeed_recommender.http.admission import Deadline
+from nearfeed_recommender.http.direct import DirectRoute
 
-router = APIRouter(prefix="/v1", tags=["feed"], dependencies=[Depends(require("feed"))])
+router = APIRouter(
+    prefix="/v1",
+    tags=["feed"],
+    route_class=DirectRoute,
+    dependencies=[Depends(require("feed")), Depends(refuse_unknown_parameters)],
+)
 
 
 class SectionOut(BaseModel):
@@ -33,29 +40,18 @@ class PageOut(BaseModel):
     sections: list[SectionOut]
 
 
-@router.get("/pages/{page}", summary="All sections of a page")
-def get_page(
+@router.get("/pages/{page}", summary="All sections of a page", response_model=PageOut)
+async def get_page(
+    request: Request,
     context: Context,
+    reads: Reads,
     page: Annotated[Id, Path(description="a page of the configuration")],
     user_id: Annotated[Id, Query(description="the reader")],
     explain: Explain = False,
-) -> PageOut:
+) -> Response:
     """Each section is filled by its provider, and fails alone: the others are answered."""
-    answer = answer_page(context.serving, page, user_id, explain=explain)
-    return PageOut(
-        request_id=answer.request_id,
-        space=answer.space,
-        config_version=answer.config_version,
-        sections=[_section(section, explain) for section in answer.sections],
-    )
 
+    def work(_: Deadline) -> bytes:
+        return context.answers.pages.answer(page, user_id, explain=explain).encode(explain=explain)
 
-def _section(section: SectionAnswer, explain: bool) -> SectionOut:
-    return SectionOut(
-        name=section.name,
-        title=section.title,
-        provider=section.provider,
-        degraded=bool(section.failures),
-        failures=dict(section.failures),
-        items=[item_out(shown, explain=explain) for shown in section.items],
-    )
+    return json_response(await reads.run(request, work))

@@ -18,10 +18,11 @@ from nearfeed_contracts.errors import (
     NearfeedError,
     NotFoundError,
 )
-from nearfeed_recommender.answers.rankings import ExpiredCursorError, InvalidCursorError
 from nearfeed_recommender.api.middleware import SECURITY_HEADERS
 from nearfeed_recommender.catalogue import UnknownCommunityError, UnknownItemError
 from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
+from nearfeed_recommender.serving.cursor import InvalidCursorError
+from nearfeed_recommender.serving.rankings import ExpiredCursorError
 
 logger = structlog.get_logger(__name__)
 _RETRY_SECONDS = "1"

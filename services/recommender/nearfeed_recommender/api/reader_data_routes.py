@@ -64,7 +64,7 @@ def get_erasure(context: Context, user_id: UserId) -> ErasureOut:
     report = check_erasure(
         context.engine,
         settings.runs_url,
-        context.serving.secret,
+        context.joining.secret,
         user_id,
         has_app_topics=bool(settings.topic_map),
     )

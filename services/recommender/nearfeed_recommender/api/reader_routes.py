@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from nearfeed_contracts.events import Control
 from nearfeed_contracts.fields import Id, Tag, from_micros, now_micros
 from nearfeed_recommender.api.access import Actor, Context, require
-from nearfeed_recommender.posts import posts_by_id
-from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.catalog.posts import posts_by_id
+from nearfeed_recommender.catalog.spaces import active_space_of
 from nearfeed_recommender.readers.erasing import OwnPosts, erase_user
 from nearfeed_recommender.readers.erasures import hash_user
 from nearfeed_recommender.readers.memberships import (
@@ -167,8 +167,8 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
         space = active_space_of(connection)
         if space is None:
             return ReaderVectorOut(user_id=user_id, space=None, vector=None, readings=[])
-        pooling = context.serving.pooling
-        profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
+        pooling = context.pooling
+        profile = load_profile(connection, pooling, space, user_id)
         vector = profile.vector(live_spaces(connection)[space])
         titles = {post.id: post.title for post in posts_by_id(connection, profile.item_ids).values()}
     readings = [
@@ -206,6 +206,7 @@ def reset(
             transaction, user_id, moment, controls=controls, memberships=memberships
         ),
     )
+    context.answers.rankings.forget(user_id)
     context.relay.notify()
     return Response(status_code=_NO_CONTENT)
 
@@ -249,6 +250,7 @@ def erase(
         put_audit(transaction, actor, "users.erase", hash_user(joining.secret, user_id), {"posts": posts})
 
     committed(context.engine, work)
+    context.answers.rankings.forget(user_id)
     context.relay.notify()
     return Response(status_code=HTTPStatus.ACCEPTED)
 

@@ -4,21 +4,21 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
 from sqlalchemy import select
 
 from nearfeed_contracts.fields import MAX_LIMIT, Id, from_micros
 from nearfeed_contracts.runs import Manifest
 from nearfeed_contracts.tables import reader_builds, spaces
-from nearfeed_recommender.answers.previewing import preview_feed
 from nearfeed_recommender.api.access import Context, require
-from nearfeed_recommender.api.feed_routes import FeedItemOut, item_out
-from nearfeed_recommender.providers.request import active_space_of
+from nearfeed_recommender.api.feed_routes import FeedItemOut, json_response
+from nearfeed_recommender.catalog.spaces import active_space_of, require_space
 from nearfeed_recommender.readers.profiles import load_profile
+from nearfeed_recommender.serving.response import encode_object
 from nearfeed_recommender.space_maps.files import SpaceMap, mapped_spaces, read_map, write_map
 from nearfeed_recommender.space_maps.labels import labels_by_id
-from nearfeed_recommender.space_maps.making import make_map, reader_place, require_space
+from nearfeed_recommender.space_maps.making import make_map, reader_place
 from nearfeed_runtime.sql import reading
 
 router = APIRouter(prefix="/v1/admin/spaces", tags=["admin"], dependencies=[Depends(require("admin"))])
@@ -137,10 +137,10 @@ def post_map(context: Context, space: Space) -> MapOut:
 
 @router.get("/map/reader", summary="Where a reader stands on the map of a space")
 def get_reader_place(context: Context, space: Space, user_id: UserId) -> ReaderPlaceOut:
-    pooling = context.serving.pooling
+    pooling = context.pooling
     with reading(context.engine) as connection:
         require_space(connection, space)
-        profile = load_profile(connection, pooling.cache, pooling.rule, space, user_id)
+        profile = load_profile(connection, pooling, space, user_id)
     found = reader_place(read_map(context.settings.runs_url, space), profile)
     if found is None:
         return ReaderPlaceOut(x=None, y=None, readings=[])
@@ -150,15 +150,15 @@ def get_reader_place(context: Context, space: Space, user_id: UserId) -> ReaderP
     return ReaderPlaceOut(x=found.place[0], y=found.place[1], readings=readings)
 
 
-@router.get("/feed", summary="A reader's feed in a space")
+@router.get("/feed", summary="A reader's feed in a space", response_model=PreviewOut)
 def get_preview(
     context: Context, space: Space, user_id: UserId, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20
-) -> PreviewOut:
+) -> Response:
     """Looked at before the space is activated; it is not noted as served."""
-    shown = preview_feed(context.serving, user_id, space, limit)
+    items = context.answers.preview.items(user_id, space, limit)
     with reading(context.engine) as connection:
         active = active_space_of(connection) == space
-    return PreviewOut(space=space, active=active, items=[item_out(post, explain=False) for post in shown])
+    return json_response(encode_object({"space": space, "active": active}, "items", items))
 
 
 def _space_out(row: Any, active: str | None, readers: int | None) -> SpaceOut:

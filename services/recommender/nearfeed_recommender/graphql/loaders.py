@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from strawberry.dataloader import DataLoader
 
+from nearfeed_recommender.catalog.posts import Post, posts_by_id
 from nearfeed_recommender.catalogue import known_communities
 from nearfeed_recommender.graphql.queries import (
     OfReader,
@@ -28,7 +29,6 @@ from nearfeed_recommender.graphql.queries import (
 from nearfeed_recommender.graphql.relations import Link, Relating, links_of
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import in_thread
-from nearfeed_recommender.posts import Post, posts_by_id
 from nearfeed_runtime.sql import reading
 
 K = TypeVar("K")

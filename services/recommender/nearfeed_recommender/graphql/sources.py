@@ -7,13 +7,14 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from nearfeed_contracts.vector_store import Filter, Hit, VectorStore
+from nearfeed_contracts.vector_store import Filter, Hit, Hits, VectorStore
 from nearfeed_core.readings import WeightRule
-from nearfeed_recommender.breaker import StoreBreaker
+from nearfeed_recommender.catalog.spaces import active_space_of
+from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.config.schema import NeighboursModel, Relation
+from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.models.neighbours import Neighbours
-from nearfeed_recommender.providers.request import active_space_of
-from nearfeed_recommender.providers.serving import Serving
+from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_runtime.sql import reading
 
 SEARCHES_AT_ONCE = 4
@@ -36,25 +37,26 @@ class GraphSources:
     nearest: Nearest
 
 
-def graph_sources(serving: Serving) -> GraphSources:
-    """Answers relations as the configuration says that holds when they are asked for."""
+def graph_sources(
+    engine: Engine, store: VectorStore, answers: Answers, config: LiveConfig, rule: WeightRule
+) -> GraphSources:
+    """Answers relations as the configuration says at the time of the question."""
 
     def relation_of(name: str) -> Relation | None:
-        return serving.config.current.config.relations.get(name)
+        return config.current.config.relations.get(name)
 
-    return GraphSources(serving.engine, serving.pooling.rule, relation_of, partial(_nearest, serving))
+    def nearest(model: str, ids: Sequence[str], limit: int) -> HitsOf:
+        """Raises ModelNotLoadedError, StoreUnavailableError and UnknownSpaceError."""
+        if isinstance(config.current.config.models[model], NeighboursModel):
+            lists: Neighbours = answers.models.get(model)
+            return {item: found[:limit] for item in ids if (found := lists.of(item))}
+        space = answers.models.space_of(model)
+        if space is None:
+            with reading(engine) as connection:
+                space = active_space_of(connection)
+        return nearest_by_vector(store, answers.breaker, space, ids, limit)
 
-
-def _nearest(serving: Serving, model: str, ids: Sequence[str], limit: int) -> HitsOf:
-    """Raises ModelNotLoadedError, StoreUnavailableError and UnknownSpaceError."""
-    if isinstance(serving.config.current.config.models[model], NeighboursModel):
-        lists: Neighbours = serving.models.get(model)
-        return {item: found[:limit] for item in ids if (found := lists.of(item))}
-    space = serving.models.space_of(model)
-    if space is None:
-        with reading(serving.engine) as connection:
-            space = active_space_of(connection)
-    return nearest_by_vector(serving.store, serving.breaker, space, ids, limit)
+    return GraphSources(engine, rule, relation_of, nearest)
 
 
 def nearest_by_vector(
@@ -69,7 +71,7 @@ def nearest_by_vector(
         return {}
     vectors = breaker.ask(partial(store.fetch, space, list(ids)))
 
-    def search(item_id: str) -> list[Hit]:
+    def search(item_id: str) -> Hits:
         others = Filter(exclude_item_ids=frozenset({item_id}))
         return breaker.ask(partial(store.search, space, vectors[item_id], limit, others))
 

@@ -12,10 +12,10 @@ from strawberry.scalars import JSON
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.events import Kind
 from nearfeed_contracts.fields import from_micros
+from nearfeed_recommender.catalog.posts import Post
 from nearfeed_recommender.graphql.loaders import Loaders
 from nearfeed_recommender.graphql.queries import OfReader, Some, VertexKey, WeighedReading
 from nearfeed_recommender.graphql.relations import SIMILAR, Link, Relating
-from nearfeed_recommender.posts import Post
 from nearfeed_recommender.settings import Scope
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select
 
-from nearfeed_contracts.errors import ConflictError, NotFoundError
+from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import item_contexts, spaces
+from nearfeed_contracts.tables import item_contexts
 from nearfeed_core.projection import fit_projection
+from nearfeed_recommender.catalog.spaces import require_space
 from nearfeed_recommender.readers.profiles import Profile
 from nearfeed_recommender.space_maps.files import Place, SpaceMap, write_map
 from nearfeed_runtime.operations import Said, Step
@@ -18,10 +19,6 @@ from nearfeed_runtime.sql import chunks, reading
 
 MOST_POSTS = 5_000
 _LEAST_POSTS = 2
-
-
-class NoSuchSpaceError(NotFoundError):
-    """A space that is not there."""
 
 
 class TooFewPostsError(ConflictError):
@@ -75,13 +72,6 @@ def reader_place(made: SpaceMap, profile: Profile) -> ReaderPlace | None:
     (mean,) = _places(weights[None, :] @ places / weights.sum())
     rows = zip(profile.item_ids, profile.weights, _places(places), strict=True)
     return ReaderPlace(mean, list(rows))
-
-
-def require_space(connection: Connection, space: str) -> None:
-    """Raises NoSuchSpaceError."""
-    if connection.scalar(select(spaces.c.space).where(spaces.c.space == space)) is None:
-        known = ", ".join(connection.scalars(select(spaces.c.space).order_by(spaces.c.created_at)))
-        raise NoSuchSpaceError(f"There is no space {space!r}; spaces: {known or 'none'}.")
 
 
 def _posts_of(connection: Connection, space: str) -> Sequence[str]:

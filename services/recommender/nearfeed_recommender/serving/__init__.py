@@ -1,0 +1,1 @@
+"""Feed, pages and similar posts: each hydrates its user once, runs pipelines, and shows what SQL allows."""

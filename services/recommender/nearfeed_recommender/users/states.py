@@ -1,0 +1,148 @@
+"""The states of users, kept in memory up to a number of bytes, with events laid over that SQL lacks yet.
+
+A state is used again as long as SQL has the revision at which it was read. Events that this process has
+accepted hold in it at once: they are merged as the consumer will merge them, which makes no difference once
+it has.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from cachetools import LRUCache
+from sqlalchemy import BindParameter, Connection, String, bindparam, select
+
+from nearfeed_contracts.events import KINDS, Interaction
+from nearfeed_contracts.tables import interactions, memberships, reader_units, user_revisions, user_vectors
+from nearfeed_core.engagements import Values, times_after
+from nearfeed_core.readings import WeightRule
+from nearfeed_recommender.catalog.columns import Columns, Rows
+from nearfeed_recommender.readers.erasures import hash_user
+from nearfeed_recommender.readers.memberships import controls_of
+from nearfeed_recommender.readers.resets import began_anew_at
+from nearfeed_recommender.users.state import UserState, Vector
+
+_MOST_BYTES = 128 * 2**20
+_MOST_PENDING = 500
+_MOST_PENDING_EVENTS = 100_000
+_USER: BindParameter[str] = bindparam("user", type_=String)
+_INTERACTIONS = (
+    select(
+        interactions.c.item_id, interactions.c.rating_value, *(interactions.c[f"{kind}_at"] for kind in KINDS)
+    )
+    .where(interactions.c.user_id == _USER)
+    .order_by(interactions.c.item_id)
+)
+_REVISION = select(user_revisions.c.revision).where(user_revisions.c.user_id == _USER)
+_JOINED = select(memberships.c.community_id).where(memberships.c.user_id == _USER)
+_UNIT = select(reader_units.c.unit_id).where(reader_units.c.user_id == _USER)
+_VECTORS = select(user_vectors.c.space, user_vectors.c.vector).where(
+    user_vectors.c.user_id == _USER, user_vectors.c.stale.is_(False)
+)
+
+
+class _Overlaid(NamedTuple):
+    """A state with events that came after it was read."""
+
+    base: UserState
+    events: tuple[Interaction, ...]
+    state: UserState
+
+
+class UserStates:
+    """Thread-safe. `rule` weighs interactions, `secret` keys hashes of erased users."""
+
+    def __init__(
+        self, columns: Columns, rule: WeightRule, secret: bytes, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        self._columns, self._rule, self._secret = columns, rule, secret
+        self._kept: LRUCache[str, UserState] = LRUCache(most_bytes, getsizeof=lambda state: state.bytes)
+        self._pending: LRUCache[str, tuple[Interaction, ...]] = LRUCache(_MOST_PENDING_EVENTS, getsizeof=len)
+        self._overlaid: LRUCache[str, _Overlaid] = LRUCache(
+            most_bytes, getsizeof=lambda made: made.state.bytes
+        )
+        self._lock = threading.Lock()
+
+    def hash_of(self, user_id: str) -> str:
+        """The hash by which an erasure of the user is kept."""
+        return hash_user(self._secret, user_id)
+
+    def kept(self, user_id: str, revision: int) -> UserState | None:
+        """The user's state, where it is in memory at the revision that SQL has."""
+        with self._lock:
+            state = self._kept.get(user_id)
+        return self._with_pending(state) if state is not None and state.revision == revision else None
+
+    def read(self, connection: Connection, user_id: str) -> UserState:
+        """The user's state as `connection` has it, which must show one state of SQL."""
+        state = self._read(connection, user_id)
+        self._keep(state)
+        return self._with_pending(state)
+
+    def accept(self, events: Iterable[Interaction]) -> None:
+        """Lays events over the states of their users, from the next request on."""
+        with self._lock:
+            for event in events:
+                known = self._pending.get(event.user_id, ())
+                self._pending[event.user_id] = (*known[-_MOST_PENDING:], event)
+
+    def _keep(self, state: UserState) -> None:
+        with self._lock:
+            pending = tuple(event for event in self._pending.get(state.user_id, ()) if not state.has(event))
+            if pending:
+                self._pending[state.user_id] = pending
+            else:
+                self._pending.pop(state.user_id, None)
+            self._overlaid.pop(state.user_id, None)
+            if state.bytes <= self._kept.maxsize:
+                self._kept[state.user_id] = state
+
+    def _with_pending(self, state: UserState) -> UserState:
+        with self._lock:
+            pending = self._pending.get(state.user_id, ())
+            made = self._overlaid.get(state.user_id)
+        if not pending:
+            return state
+        if made is not None and made.base is state and made.events is pending:
+            return made.state
+        overlaid = state.with_events(pending)
+        with self._lock:
+            if overlaid.bytes <= self._overlaid.maxsize:
+                self._overlaid[state.user_id] = _Overlaid(state, pending, overlaid)
+        return overlaid
+
+    def _read(self, connection: Connection, user_id: str) -> UserState:
+        asked = {"user": user_id}
+        reset_at = began_anew_at(connection, self._secret, user_id)
+        rows, times, ratings = self._interactions(connection, asked, reset_at)
+        return UserState(
+            user_id=user_id,
+            revision=connection.scalar(_REVISION, asked) or max(reset_at, 0),
+            columns=self._columns,
+            rule=self._rule,
+            rows=rows,
+            times=times,
+            ratings=ratings,
+            joined=frozenset(connection.scalars(_JOINED, asked)),
+            controls=controls_of(connection, user_id),
+            reset_at=reset_at,
+            unit=connection.scalar(_UNIT, asked) or user_id,
+            vectors={space: _vector(blob) for space, blob in connection.execute(_VECTORS, asked) if blob},
+        )
+
+    def _interactions(
+        self, connection: Connection, asked: dict[str, str], reset_at: int
+    ) -> tuple[Rows, Values, Values]:
+        found: Sequence[tuple[object, ...]] = [
+            tuple(row) for row in connection.execute(_INTERACTIONS, asked).all()
+        ]
+        rows = self._columns.reserve(str(row[0]) for row in found)
+        numbers = np.array([row[1:] for row in found], np.float64).reshape(len(found), 1 + len(KINDS))
+        times, ratings = times_after(numbers[:, 1:], numbers[:, 0], reset_at)
+        left = ~np.isnan(times).all(axis=1)
+        return rows[left], times[left], ratings[left]
+
+
+def _vector(blob: bytes) -> Vector:
+    return np.frombuffer(blob, dtype="<f4")
