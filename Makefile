@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 export DGLBACKEND := pytorch
 
-.PHONY: help install demo fmt lint test test-browser test-servers servers servers-stop screenshots bench lock images-check k8s-check airflow-check clean
+.PHONY: help install demo fmt lint test test-browser test-servers servers servers-stop screenshots bench bench-feed lock images-check k8s-check airflow-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,10 @@ screenshots: install ## pictures of the page under docs/images, of the demo's fo
 
 bench: install ## measure, and write benchmarks/results and the figures in the README
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.report
+
+bench-feed: install ## measure feeds beside the floor of the framework (wrk and vegeta make the load)
+	$(BIN)/python -m benchmarks.feed
 	$(BIN)/python -m benchmarks.report
 
 COMPILE_FROM = $(UV) pip compile --quiet --universal --no-header --no-annotate --python-version 3.11

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = (
@@ -12,8 +12,10 @@ LIBRARIES = (
     "transformers",
     "pymilvus",
     "milvus-lite",
+    "faiss-cpu",
     "opensearch-py",
     "fastapi",
+    "uvicorn",
     "sqlalchemy",
     "numpy",
     "lightgbm",
@@ -38,5 +40,13 @@ def description() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory_gib": f"{pages / 2**30:.0f}",
         "python": platform.python_version(),
-        "libraries": " ".join(f"{name}={version(name)}" for name in LIBRARIES),
+        "libraries": " ".join(filter(None, map(_versioned, LIBRARIES))),
     }
+
+
+def _versioned(name: str) -> str:
+    """`name=version`; nothing where it is not installed."""
+    try:
+        return f"{name}={version(name)}"
+    except PackageNotFoundError:
+        return ""

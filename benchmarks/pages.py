@@ -119,12 +119,12 @@ def tables(vectors: np.ndarray) -> dict[str, pl.DataFrame]:
     }
 
 
-def wait_until_whole(client: httpx.Client, seconds: float = 60) -> None:
+def wait_until_whole(client: httpx.Client, seconds: float = 60, user: str = "r0") -> None:
     """Until a page does without nothing: configuration and models are loaded."""
     give_up = time.monotonic() + seconds
     failures: Any = "no answer"
     while time.monotonic() < give_up:
-        answer = client.get("/v1/pages/bench", params={"user_id": "r0"})
+        answer = client.get("/v1/pages/bench", params={"user_id": user})
         if answer.status_code == httpx.codes.OK:
             failures = [section["failures"] for section in answer.json()["sections"]]
             if not any(failures):

@@ -1,4 +1,4 @@
-"""How good and how fast the demo is."""
+"""How good the demo is, and how fast it is made."""
 
 from benchmarks.report.rows import Row, line, machine, read
 
@@ -12,7 +12,6 @@ QUALITY = (
     "gain over popularity",
 )
 SPEED = ("import interactions: rate", "train", "train: peak memory", "load and activate: rate")
-LATENCY = ("feed sequential", "feed with 8 clients", "event to feed", "post to feed")
 
 _TEXT = """\
 MovieLens as in the demo: {readers} readers with at least 10 readings after the cut at 70 % of all readings in
@@ -22,11 +21,7 @@ time, full ranking, read posts masked, 95 % bootstrap intervals over readers.
 |---|---|---|
 {quality}
 
-On one machine with everything embedded ({place}; the clients run on it too):
-
-| | p50 | p95 | p99 |
-|---|---|---|---|
-{latency}
+On one machine with everything embedded ({place}):
 
 | | |
 |---|---|
@@ -45,9 +40,6 @@ def figures() -> str:
         quality="\n".join(
             line(name, _interval(rows, name, "recall@20"), _interval(rows, name, "ndcg@20"))
             for name in QUALITY
-        ),
-        latency="\n".join(
-            line(name, *(_value(rows[f"{name}: p{percent}"]) for percent in (50, 95, 99))) for name in LATENCY
         ),
         speed="\n".join(line(name, _value(rows[name])) for name in SPEED),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import experiments, models, new_posts, pages, rankers, readme, text, walks
+from benchmarks.report import experiments, feed, models, new_posts, pages, rankers, readme, text, walks
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +40,8 @@ class Section:
 
 SECTIONS = (
     Section("README.md", "figures", readme.figures),
+    Section("README.md", "feed", feed.short),
+    Section("docs/operations.md", "feed", feed.full),
     Section("docs/text.md", "figures", text.figures),
     Section("docs/models.md", "lists", models.lists),
     Section("docs/models.md", "ablation", models.ablation),

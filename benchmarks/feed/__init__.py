@@ -1,0 +1,1 @@
+"""What a feed costs beside the floor of its framework: latency, rates, memory, start, and each stage."""
