@@ -19,7 +19,7 @@ GROUPS = [
     ("standalone", StandaloneSettings),
 ]
 EMBEDDED = {
-    "vectors_url": "`milvus-lite://…/vectors.db`",
+    "vectors_url": "`faiss://…/vectors`",
     "database_url": "`sqlite:///…/nearfeed.db`",
     "log_url": "`embedded://…/log.db`",
     "runs_url": "`file://…/runs`",
