@@ -16,12 +16,6 @@ def active_space_of(connection: Connection) -> str | None:
     return connection.scalar(select(active_space_name()))
 
 
-def live_spaces(connection: Connection) -> dict[str, tuple[Block, ...]]:
-    """The blocks of every space, loading ones included."""
-    rows = connection.execute(select(spaces.c.space, spaces.c.manifest))
-    return {row.space: Manifest.model_validate_json(row.manifest).blocks for row in rows}
-
-
 def blocks_of(connection: Connection, space: str) -> tuple[Block, ...] | None:
     """How input embeddings of a space become a user vector; None for a space that does not exist."""
     manifest = connection.scalar(select(spaces.c.manifest).where(spaces.c.space == space))

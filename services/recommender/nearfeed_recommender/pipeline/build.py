@@ -6,6 +6,7 @@ from typing import Any
 
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.catalog.embeddings import Embeddings
+from nearfeed_recommender.catalog.stored_vectors import StoredVectors
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import (
     Config,
@@ -72,6 +73,7 @@ class Parts:
     """
 
     store: VectorStore
+    stored: StoredVectors
     breaker: StoreBreaker
     models: Registry
     popularity: Popularity
@@ -168,7 +170,9 @@ def _nearest(spec: VectorsSource, parts: Parts) -> Source:
 
 _SOURCES: Mapping[type, Callable[[Any, Parts], Source]] = {
     VectorsSource: _nearest,
-    SimilarSource: lambda spec, parts: SimilarToLast(spec, parts.store, parts.breaker, parts.models),
+    SimilarSource: lambda spec, parts: SimilarToLast(
+        spec, parts.store, parts.stored, parts.breaker, parts.models
+    ),
     NeighboursSource: lambda spec, parts: ItemToItem(spec, parts.models),
     WalkSource: lambda spec, parts: RandomWalk(spec, parts.models),
     ListsSource: lambda spec, parts: UserLists(spec, parts.models),

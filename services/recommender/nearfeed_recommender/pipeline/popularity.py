@@ -41,11 +41,6 @@ class Popularity:
         self._counted_at: dict[float, float] = {}  # monotonic, in seconds
         self._seen_until = 0  # microseconds since 1970
 
-    def refresh(self) -> None:
-        """Counts every window that was asked for."""
-        for days in {DEFAULT_DAYS, *self._counted}:
-            self._count(days)
-
     def follow(self) -> None:
         """Counts what was engaged with since the last call, and windows that are due as a whole."""
         now = now_micros()

@@ -11,6 +11,7 @@ from nearfeed_recommender.catalog.catalog import Catalog
 from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.posts import PostTexts
 from nearfeed_recommender.catalog.spaces import active_space_of
+from nearfeed_recommender.catalog.stored_vectors import StoredVectors
 from nearfeed_recommender.experiments.store import ExperimentStore
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.ledger.writing import Ledger
@@ -80,6 +81,7 @@ def wire_answers(
     breaker = StoreBreaker(seconds)
     parts = Parts(
         store=store,
+        stored=StoredVectors(store),
         breaker=breaker,
         models=models,
         popularity=popularity,

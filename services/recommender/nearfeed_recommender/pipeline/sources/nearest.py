@@ -65,10 +65,15 @@ class SimilarToLast:
     """What is closest to each of the last posts that the user engaged with; a post has its best score."""
 
     def __init__(
-        self, spec: SimilarSource, store: VectorStore, breaker: StoreBreaker, models: Registry
+        self,
+        spec: SimilarSource,
+        store: VectorStore,
+        stored: StoredVectors,
+        breaker: StoreBreaker,
+        models: Registry,
     ) -> None:
-        self._spec, self._store, self._breaker, self._models = spec, store, breaker, models
-        self._stored = StoredVectors(store)
+        self._spec, self._store, self._stored = spec, store, stored
+        self._breaker, self._models = breaker, models
         self.waits = breaker.waits
 
     def fetch(self, query: Query, eligible: Eligibility) -> Found:
