@@ -22,10 +22,12 @@ from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
 from nearfeed_contracts.topics import record_of
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
 from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.catalogue import ItemDraft, put_items
 from nearfeed_recommender.readers.memberships import put_memberships
 from nearfeed_recommender.server import bind
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.sql import committed, reading, upsert, writing
 
@@ -114,7 +116,6 @@ def give_vectors(engine: Engine, store: VectorStore) -> None:
                     "version": row.version,
                     "context": vector.astype("<f4").tobytes(),
                     "inferred": False,
-                    "change_id": 1,
                 }
                 for row, vector in zip(lacking, vectors, strict=True)
             ]
@@ -133,7 +134,9 @@ def vector_of(item_id: str, tags: str, space: int) -> np.ndarray:
 
 
 def _put_contexts(transaction: Connection, rows: Sequence[dict[str, object]]) -> None:
-    upsert(transaction, item_contexts, rows)
+    change_id = next_change(transaction, CONTEXTS, len(rows))
+    numbered = [{**row, "change_id": change_id + place} for place, row in enumerate(rows)]
+    upsert(transaction, item_contexts, numbered)
 
 
 def _fill(engine: Engine, log: EventLog) -> None:
