@@ -9,8 +9,10 @@ from nearfeed_backends.embedded_log_file import end_of, log_connection
 from nearfeed_backends.errors import LOG, OtherLogError
 from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
 
-# Appends of other processes ring no bell in this one.
-_OTHER_PROCESSES_SECONDS = 0.2
+# Appends of other processes ring no bell in this one: it looks for them, often while some come.
+_LOOK_SECONDS = 0.05
+_OFTEN_SECONDS = 0.005
+_BUSY_SECONDS = 1.0
 _READ = (
     "SELECT offset, key, value, timestamp FROM messages "
     "WHERE topic = ? AND offset >= ? ORDER BY offset LIMIT ?"
@@ -57,6 +59,7 @@ class EmbeddedSubscription:
         self._reading = threading.Lock()
         self._closed = False
         self._empty_at: tuple[int, int] | None = None
+        self._read_at = 0.0
 
     def poll(self, max_records: int, timeout: float) -> list[Message]:
         """Messages in order by topic; topics take turns in coming first.
@@ -70,7 +73,8 @@ class EmbeddedSubscription:
             left = deadline - time.monotonic()
             if messages or left <= 0:
                 return messages
-            self._bell.wait(heard, min(left, _OTHER_PROCESSES_SECONDS))
+            busy = time.monotonic() - self._read_at < _BUSY_SECONDS
+            self._bell.wait(heard, min(left, _OFTEN_SECONDS if busy else _LOOK_SECONDS))
             if self._closed or self._bell.closed:
                 return []
 
@@ -98,7 +102,10 @@ class EmbeddedSubscription:
                 messages = self._read(max_records)
             except sqlite3.Error as error:
                 raise LogUnavailableError(f"{LOG}: the log cannot be read now ({error}).") from error
-        self._empty_at = None if messages else state
+        if messages:
+            self._empty_at, self._read_at = None, time.monotonic()
+        else:
+            self._empty_at = state
         return messages
 
     def _file_version(self) -> int:

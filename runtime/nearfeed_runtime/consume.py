@@ -7,7 +7,6 @@ Effects elsewhere are idempotent and flushed by their handlers, before the posit
 
 import base64
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -32,7 +31,6 @@ logger = structlog.get_logger(__name__)
 EVENTS = Counter("nearfeed_events_consumed_total", "Events whose effects are committed.", ["group", "type"])
 DEAD = Counter("nearfeed_events_dead_total", "Messages that could not be read.", ["topic"])
 FAILURES = Counter("nearfeed_consume_failures_total", "Batches that were rolled back.", ["group", "error"])
-_PACED_BATCH = 20
 _RETRY_SECONDS = 1.0
 _POLL_SECONDS = 0.5
 
@@ -84,19 +82,11 @@ class Consumer:
         self._in_order = in_order
         self._subscription: Subscription = log.subscribe(topics, group, self._stored_position)
 
-    def run(self, stop: threading.Event, *, share: float = 1.0) -> None:
-        """Consumes until `stop` is set; a failing back end is tried again, nothing is skipped.
-
-        `share` is the part of one core that this may take (above 0, up to 1): after each batch it rests in
-        proportion to the processor time of the batch. What waits meanwhile stays on the log. With a share, a
-        batch is short: who shares the interpreter waits for it.
-        """
-        most = self._batch if share == 1 else min(self._batch, _PACED_BATCH)
+    def run(self, stop: threading.Event) -> None:
+        """Consumes until `stop` is set; a failing back end is tried again, nothing is skipped."""
         while not stop.is_set():
             try:
-                began = time.thread_time()
-                self.run_once(_POLL_SECONDS, most)
-                stop.wait((time.thread_time() - began) * (1 / share - 1))
+                self.run_once(_POLL_SECONDS)
             except LostPartitionError:
                 logger.info("partition lost", group=self._group)
                 FAILURES.labels(self._group, "LostPartitionError").inc()
@@ -110,9 +100,9 @@ class Consumer:
                 self._subscription.rejoin()
                 stop.wait(_RETRY_SECONDS)
 
-    def run_once(self, timeout: float, most: int | None = None) -> int:
-        """Takes and commits a batch of up to `most` messages; returns how many (0: none came in time)."""
-        messages = self._subscription.poll(most or self._batch, timeout)
+    def run_once(self, timeout: float) -> int:
+        """Takes and commits a batch; returns how many messages (0: none came within `timeout` seconds)."""
+        messages = self._subscription.poll(self._batch, timeout)
         if not messages:
             return 0
         events, dead = _read_all(messages, self._read)

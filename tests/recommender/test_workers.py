@@ -26,7 +26,7 @@ WORKER = """
 import os, socket, sys
 import uvicorn
 from prometheus_client import Counter
-from nearfeed_recommender.workers import exposition
+from nearfeed_runtime.metrics import exposition
 from nearfeed_runtime.parent import end_with
 
 end_with(int(sys.argv[2]))
@@ -47,13 +47,13 @@ uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
 SUPERVISOR = """
 import socket, sys
-from nearfeed_recommender.workers import WorkerError, supervise
+from nearfeed_recommender.workers import WorkerError, supervise_workers
 
 listener = socket.create_server(("127.0.0.1", 0))
 listener.set_inheritable(True)
 print(listener.getsockname()[1], flush=True)
 try:
-    supervise(listener, [sys.executable, sys.argv[1]], 2)
+    supervise_workers(listener, [sys.executable, sys.argv[1]], 2)
 except WorkerError as error:
     sys.exit(str(error))
 """

@@ -25,7 +25,7 @@ from nearfeed_recommender.readers import erasure_commands as erasing
 from nearfeed_recommender.server import BACKLOG, bind, check_workers, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps import commands as mapping_spaces
-from nearfeed_recommender.workers import supervise
+from nearfeed_recommender.workers import supervise_workers
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
 from nearfeed_runtime.parent import end_with
@@ -49,7 +49,7 @@ def api(host: str | None = None, port: int | None = None) -> None:
         migrate_database(settings)
         listener.listen(BACKLOG)
         logger.info("started", address=_address(listener), workers=settings.api_workers)
-        supervise(
+        supervise_workers(
             listener, [sys.executable, "-m", "nearfeed_recommender", "api-worker"], settings.api_workers
         )
         logger.info("stopped")

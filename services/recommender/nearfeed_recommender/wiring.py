@@ -1,7 +1,7 @@
 """The parts of the service, wired around its back ends."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,6 @@ _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
 _UPKEEP_SECONDS = 1.0
-_SHARES_BESIDE_API = {"ledger": 0.1}  # of one core, for consumers that nobody waits for
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class Recommender:
     consumers: list[Consumer]
     api_loops: list[Loop]
     consumer_loops: list[Loop]
-    consumer_loops_beside_api: list[Loop]
     pumps: list[Callable[[], int]]
     operations: dict[str, Operation]
     checks: Checks
@@ -67,7 +65,7 @@ class Recommender:
     @property
     def loops(self) -> list[Loop]:
         """All loops, for a process that is both API and consumer."""
-        return [*self.api_loops, *self.consumer_loops_beside_api]
+        return [*self.api_loops, *self.consumer_loops]
 
 
 def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
@@ -101,18 +99,6 @@ def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: Ve
         with mend:
             return upkeep.run_once(engine, pooling)
 
-    def consumer_loops(shares: Mapping[str, float]) -> list[Loop]:
-        return [
-            *(
-                Loop(name, partial(consumer.run, share=shares.get(name, 1.0)))
-                for name, consumer in consumers.items()
-            ),
-            Loop("upkeep", when_changed(_UPKEEP_SECONDS, keep_up, engine)),
-            Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials, pace=Pace()))),
-            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
-            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
-        ]
-
     def close() -> None:
         for consumer in consumers.values():
             consumer.close()
@@ -145,8 +131,13 @@ def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: Ve
             Loop("models", every(_MODELS_SECONDS, answers.models.refresh_if_due)),
             Loop("graph-edges", every(_EDGES_SECONDS, answers.models.follow)),
         ],
-        consumer_loops=consumer_loops({}),
-        consumer_loops_beside_api=consumer_loops(_SHARES_BESIDE_API),
+        consumer_loops=[
+            *(Loop(name, consumer.run) for name, consumer in consumers.items()),
+            Loop("upkeep", when_changed(_UPKEEP_SECONDS, keep_up, engine)),
+            Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials, pace=Pace()))),
+            Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
+            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
+        ],
         pumps=[relay.run_once, exposures.flush, answers.rankings.flush, keep_up],
         operations=operations_of(settings, configuration, trials, access.keys),
         checks={"database": partial(database_answers, engine)},

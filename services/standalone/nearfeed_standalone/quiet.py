@@ -4,7 +4,12 @@ from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.settings import Settings, load_settings
 
 
-def log_warnings_alone() -> None:
-    """Logs from WARNING on, unless NEARFEED_LOG_LEVEL is set."""
+def quiet_level() -> str:
+    """WARNING, unless NEARFEED_LOG_LEVEL is set."""
     settings = load_settings(Settings)
-    configure_logs(settings.log_level if "log_level" in settings.model_fields_set else "WARNING")
+    return settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
+
+
+def log_warnings_alone() -> None:
+    """Logs from the quiet level on."""
+    configure_logs(quiet_level())

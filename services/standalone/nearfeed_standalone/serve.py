@@ -1,4 +1,4 @@
-"""`nearfeed serve`: the API and all loops in one process that holds the data folder."""
+"""`nearfeed serve`: the process that holds the data folder, with the API and all loops but the consumers."""
 
 import signal
 import socket
@@ -33,7 +33,7 @@ def serve_folder(data_dir: Path, host: str | None = None, port: int | None = Non
         services = resources.enter_context(open_services(data_dir))
         configure_logs(services.settings.log_level)
         show(services.operations["spaces.restore"]())
-        serve_services(folder, services, listener, lambda url: logger.info("serving", docs=f"{url}/docs"))
+        serve_services(folder, services, listener, _log_url, services.settings.log_level)
 
 
 def listening(data_dir: Path, host: str | None, port: int | None) -> closing[socket.socket]:
@@ -41,18 +41,22 @@ def listening(data_dir: Path, host: str | None, port: int | None) -> closing[soc
     settings = load_settings(RecommenderSettings, data_dir=data_dir, host=host, port=port)
     if settings.api_workers > 1:
         raise SettingsError(
-            "NEARFEED_API_WORKERS: `nearfeed serve` is all services in one process; set it to 1, or run "
+            "NEARFEED_API_WORKERS: `nearfeed serve` has one process for the API; set it to 1, or run "
             "`nearfeed-recommender api` on servers."
         )
     return closing(bind(settings, keys_in_sql))
 
 
 def serve_services(
-    folder: DataFolder, services: Services, listener: socket.socket, ready: Callable[[str], None]
+    folder: DataFolder,
+    services: Services,
+    listener: socket.socket,
+    ready: Callable[[str], None],
+    log_level: str,
 ) -> None:
     """Serves wired services, and takes commands for the folder meanwhile; `ready` is told the URL."""
     services.app.include_router(make_router(services.operations, folder.owner.token))
-    with in_loops(services), ExitStack() as resources:
+    with in_loops(services, log_level), ExitStack() as resources:
         listeners = [listener]
         if not reachable_by_loopback(listener):
             listeners.append(resources.enter_context(closing(_loopback())))
@@ -62,6 +66,10 @@ def serve_services(
         ready(url_of(listener))
         with _signals_end_serving():
             serve(services.app, *listeners)
+
+
+def _log_url(url: str) -> None:
+    logger.info("serving", docs=f"{url}/docs")
 
 
 def url_of(listener: socket.socket) -> str:

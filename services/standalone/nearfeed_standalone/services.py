@@ -1,7 +1,7 @@
-"""All services in one process, on one engine, log and store."""
+"""All services, wired on one engine, log and store."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Operation, Step
 from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.settings import Settings, load_settings
+from nearfeed_standalone.consumers import ConsumerProcess
 from nearfeed_standalone.flow import Flow
 from nearfeed_standalone.importing.operation import Importer
 from nearfeed_standalone.settings import StandaloneSettings
@@ -50,14 +51,15 @@ class Service(Protocol):
     @property
     def consumers(self) -> list[Consumer]: ...
     @property
-    def loops(self) -> list[Loop]: ...
-    @property
     def operations(self) -> dict[str, Operation]: ...
 
 
 @dataclass(frozen=True)
 class Services:
-    """The wired services. `loops` do in the background what `flow` does on demand."""
+    """The wired services.
+
+    `loops`, and a process for the recommender's consumers, do in the background what `flow` does on demand.
+    """
 
     settings: RecommenderSettings
     back_ends: BackEnds
@@ -92,12 +94,17 @@ def open_services(data_dir: Path) -> Iterator[Services]:
 
 
 @contextmanager
-def in_loops(services: Services) -> Iterator[None]:
-    """Runs the services' loops; operations leave the events to them meanwhile."""
+def in_loops(services: Services, log_level: str) -> Iterator[None]:
+    """Runs the services' loops, and their consumers in a process that logs from `log_level` on.
+
+    Operations leave the events to them meanwhile.
+    """
     services.flow.in_loops = True
     try:
-        with running(services.loops):
-            yield
+        with closing(ConsumerProcess(services.settings.data_dir, log_level)) as consumers:
+            services.app.state.exposition = consumers.exposition
+            with running([*services.loops, Loop("consumers", consumers.run)]):
+                yield
     finally:
         services.flow.in_loops = False
 
@@ -108,7 +115,7 @@ def _with_recommender(settings: RecommenderSettings, resources: ExitStack) -> Se
     resources.callback(recommender.close)
     flow = Flow(back_ends["engine"], pumps=list(recommender.pumps))
     services = Services(settings, back_ends, flow, recommender.app)
-    _add(services, recommender)
+    _add(services, recommender, recommender.api_loops)
     services.loops.append(Loop("log-upkeep", every(_UPKEEP_SECONDS, back_ends["log"].maintain)))
     services.loops.append(Loop("runs-upkeep", every(_UPKEEP_SECONDS, partial(_end_runs, settings.runs_url))))
     return services
@@ -133,7 +140,7 @@ def _add_indexer(services: Services, resources: ExitStack) -> None:
     settings = load_settings(IndexerSettings, data_dir=services.settings.data_dir)
     indexer = indexing.bootstrap(settings, **services.back_ends, pump=services.flow.pump_or_rest)
     resources.callback(indexer.close)
-    _add(services, indexer)
+    _add(services, indexer, indexer.loops)
 
 
 def _add_embedder(services: Services, resources: ExitStack) -> None:
@@ -146,7 +153,7 @@ def _add_embedder(services: Services, resources: ExitStack) -> None:
     if embedder.publisher is not None:
         services.flow.pumps.append(partial(_tried, embedder.publisher.publish_noted))
         services.flow.last_pumps.append(partial(_tried, embedder.publisher.reconcile))
-    _add(services, embedder)
+    _add(services, embedder, embedder.loops)
 
 
 def _tried(publish: Callable[[], int]) -> int:
@@ -158,9 +165,9 @@ def _tried(publish: Callable[[], int]) -> int:
         return 0
 
 
-def _add(services: Services, service: Service) -> None:
+def _add(services: Services, service: Service, loops: Iterable[Loop]) -> None:
     services.flow.consumers.extend(service.consumers)
-    services.loops.extend(service.loops)
+    services.loops.extend(loops)
     services.operations.update(service.operations)
 
 

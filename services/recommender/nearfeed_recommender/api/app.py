@@ -37,6 +37,7 @@ from nearfeed_recommender.page import api_docs
 from nearfeed_recommender.page import routes as static_routes
 from nearfeed_recommender.recent import RecentCalls
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_runtime.metrics import exposition
 
 _ALL_EMBEDDED = 3
 _HEALTH_THREADS = 2
@@ -76,6 +77,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.state.recent = RecentCalls()
     app.state.admissions = _admissions(context.settings)
+    app.state.exposition = exposition
     app.state.health = WorkPool("health", _HEALTH_THREADS, _HEALTH_WAITING)
     known = Depends(refuse_unknown_parameters)
     for routes in (*_HOT, *_DATA, *_OPERATORS):

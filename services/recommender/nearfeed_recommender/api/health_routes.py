@@ -15,7 +15,6 @@ from nearfeed_recommender.api.access import Context
 from nearfeed_recommender.catalog.spaces import active_space_of
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.http.work_pool import WorkPool
-from nearfeed_recommender.workers import exposition
 from nearfeed_runtime.sql import reading
 
 logger = structlog.get_logger(__name__)
@@ -41,7 +40,7 @@ async def readyz(request: Request, context: Context) -> JSONResponse:
 
 @router.get("/metrics", summary="Prometheus metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    return Response(await _in_time(request, exposition), media_type=CONTENT_TYPE_LATEST)
+    return Response(await _in_time(request, request.app.state.exposition), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _in_time(request: Request, work: Callable[[], T]) -> T:

@@ -20,6 +20,7 @@ from nearfeed_standalone.demo.files import films_in
 from nearfeed_standalone.demo.simulating import simulated_readers
 from nearfeed_standalone.demo.turns import Simulation
 from nearfeed_standalone.lock import hold
+from nearfeed_standalone.quiet import quiet_level
 from nearfeed_standalone.serve import listening, serve_services
 from nearfeed_standalone.services import Services, open_services
 from nearfeed_standalone.training import train
@@ -53,7 +54,8 @@ def run_demo(choices: Choices, console: Console) -> None:
         make_feed(services, choices, console)
         if choices.serve:
             headline(console, 5, "Serving on 127.0.0.1, which this machine alone can reach")
-            serve_services(folder, services, listener, _ready(services, choices, console, resources))
+            ready = _ready(services, choices, console, resources)
+            serve_services(folder, services, listener, ready, quiet_level())
 
 
 def _ready(
