@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
@@ -88,11 +88,63 @@ def test_other_methods_and_the_description_are_those_of_fastapi() -> None:
     assert solved.get("/openapi.json").json() == direct.get("/openapi.json").json()
 
 
-class Body(BaseModel):
-    name: str
+class Post(BaseModel):
+    name: Id
+    tags: list[str] = []
 
 
-async def with_body(body: Body) -> Response: ...
+async def put_page(
+    request: Request,
+    name: Annotated[str, Depends(name_of)],
+    page: Annotated[Id, Path()],
+    post: Annotated[Post | list[Post], Body()],
+    limit: Annotated[int, Query(ge=1)] = 20,
+) -> Response:
+    return Response(repr([request.url.path, name, page, post, limit]))
+
+
+def client_of_put(route_class: type[APIRoute]) -> TestClient:
+    router = APIRouter(route_class=route_class, dependencies=[Depends(refuse_banned)])
+    router.put("/pages/{page}")(put_page)
+    app = FastAPI()
+    app.include_router(router)
+    install_problem_handlers(app)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize("banned", [{}, {"x-banned": "yes"}])
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "text/plain", ""])
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("", b'{"name": "ann", "tags": ["a"]}'),
+        ("?limit=2", b'[{"name": "ann"}, {"name": "ben"}]'),
+        ("?limit=0", b'{"name": "ann"}'),
+        ("?limit=0", b'{"name": ""}'),
+        ("", b'{"tags": "a"}'),
+        ("", b'[{"name": "ann"}, {"tags": []}]'),
+        ("", b'{"name": NaN}'),
+        ("", b'{"name": "ann"'),
+        ("", b'"ann"'),
+        ("", b"null"),
+        ("", b"\xff"),
+        ("", b"[" * 100_000),
+        ("", b""),
+    ],
+)
+def test_answers_to_bodies_are_those_of_fastapi(
+    query: str, body: bytes, kind: str, banned: dict[str, str]
+) -> None:
+    headers = banned | ({"content-type": kind} if kind else {})
+    answers = [
+        client_of_put(route_class).put(f"/pages/home{query}", content=body, headers=headers)
+        for route_class in (APIRoute, DirectRoute)
+    ]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].content == answers[1].content
+
+
+async def with_bodies(post: Post, other: Post) -> Response: ...
 
 
 async def with_header(x_name: Annotated[str, Header()]) -> Response: ...
@@ -111,7 +163,7 @@ def in_a_thread(limit: int = 1) -> Response: ...
 
 
 @pytest.mark.parametrize(
-    "endpoint", [with_body, with_header, with_parameter_below, with_dependency_below, in_a_thread]
+    "endpoint", [with_bodies, with_header, with_parameter_below, with_dependency_below, in_a_thread]
 )
 def test_what_needs_the_solver_is_refused_when_the_route_is_made(endpoint: Any) -> None:
     router = APIRouter(route_class=DirectRoute)

@@ -14,12 +14,19 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.api.access import Context, Writes, require
 from nearfeed_recommender.api.clock import require_not_ahead
 from nearfeed_recommender.api.feed_routes import json_response
+from nearfeed_recommender.api.parameters import refuse_unknown_parameters
 from nearfeed_recommender.api.problems import FieldError, FieldFault
 from nearfeed_recommender.context import ApiContext
+from nearfeed_recommender.http.direct import DirectRoute
 
 _IMPRESSION = ("schema_version", "event_id", "user_id", "item_id", "occurred_at", "request_id")
 _INTERACTION = (*_IMPRESSION, "kind", "value")
-router = APIRouter(prefix="/v1", tags=["events"], dependencies=[Depends(require("events"))])
+router = APIRouter(
+    prefix="/v1",
+    tags=["events"],
+    route_class=DirectRoute,
+    dependencies=[Depends(require("events")), Depends(refuse_unknown_parameters)],
+)
 
 
 class EventIn(Event):
