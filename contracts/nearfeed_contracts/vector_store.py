@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, overload
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,3 +167,34 @@ class VectorStore(Protocol):
     def count(self, space: str) -> int: ...
 
     def close(self) -> None: ...
+
+
+class SpaceView(Protocol):
+    """A space of a store in this process as it was at one moment. Each live row has a post; length: rows."""
+
+    @property
+    def layout(self) -> object:
+        """Two views of one layout have the same posts in the rows that both have."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def item_ids(self, start: int) -> Sequence[str]:
+        """The posts of the rows from `start` on."""
+        ...
+
+    def nearest(
+        self, vector: VectorArray, k: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The min(k, matching) live rows among `allowed` (rows) of the highest inner product, and these.
+
+        Best first, equal ones in the order of their ids. Raises VectorDimensionError.
+        """
+        ...
+
+
+@runtime_checkable
+class InProcessStore(VectorStore, Protocol):
+    """A store whose rows can be chosen by the caller, who need not name posts then."""
+
+    def view(self, space: str) -> SpaceView: ...

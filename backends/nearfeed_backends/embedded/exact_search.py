@@ -44,23 +44,30 @@ def mask_of(snapshot: Snapshot, where: Filter) -> Mask:
 
 
 def best_of(snapshot: Snapshot, mask: Mask, vector: Vector, k: int) -> Hits:
-    """The min(k, matching) rows of a mask with the highest inner product with `vector` (dim).
+    """The min(k, matching) posts of a mask with the highest inner product with `vector` (dim).
 
     Hits of one score come in the order of their ids.
     """
+    rows, scores = best_rows(snapshot, mask, vector, k)
+    names = snapshot.names.items.names
+    return Hits([names[code] for code in snapshot.columns.items[rows].tolist()], scores)
+
+
+def best_rows(snapshot: Snapshot, mask: Mask, vector: Vector, k: int) -> tuple[NDArray[np.int64], Vector]:
+    """The same as rows and scores."""
     matching = int(np.count_nonzero(mask))
     k = min(k, matching)
     if k < 1:
-        return Hits()
+        return np.empty(0, np.int64), np.empty(0, np.float32)
     if matching <= max(k, _FEW_ROWS, _FEW_SHARE * len(mask)):
         rows, scores = _by_row(snapshot.columns.vectors, np.flatnonzero(mask), vector, k)
     else:
         rows, scores = _by_scan(snapshot.columns.vectors, mask, vector, k)
-    names = snapshot.names.items.names
-    ids = [names[code] for code in snapshot.columns.items[rows].tolist()]
     if (scores[1:] == scores[:-1]).any():
-        return Hits.of(sorted(zip(ids, scores.tolist(), strict=True), key=lambda hit: (-hit[1], hit[0])))
-    return Hits(ids, scores)
+        names, codes = snapshot.names.items.names, snapshot.columns.items[rows].tolist()
+        order = sorted(range(k), key=lambda place: (-scores[place], names[codes[place]]))
+        rows, scores = rows[order], scores[order]
+    return rows, scores
 
 
 def _by_row(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
-from nearfeed_backends.embedded.exact_search import best_of, mask_of
+from nearfeed_backends.embedded.exact_search import Mask, best_of, best_rows, mask_of
 from nearfeed_backends.embedded.space_file import SpaceFile, create_file, open_files
-from nearfeed_backends.embedded.space_rows import SpaceRows
+from nearfeed_backends.embedded.space_rows import Snapshot, SpaceRows
 from nearfeed_backends.errors import VECTORS, BackendSettingError
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError
@@ -36,8 +37,31 @@ class _Space:
     dropped: bool = False
 
 
+@dataclass(frozen=True)
+class FaissView:
+    """SpaceView of a snapshot."""
+
+    snapshot: Snapshot
+
+    @property
+    def layout(self) -> object:
+        return self.snapshot.names
+
+    def __len__(self) -> int:
+        return len(self.snapshot.columns)
+
+    def item_ids(self, start: int) -> Sequence[str]:
+        names = self.snapshot.names.items.names
+        return [names[code] for code in self.snapshot.columns.items[start:].tolist()]
+
+    def nearest(self, vector: VectorArray, k: int, allowed: Mask) -> tuple[NDArray[np.int64], VectorArray]:
+        check_vector(vector, self.snapshot.columns.vectors.shape[1])
+        query = np.ascontiguousarray(vector, np.float32)
+        return best_rows(self.snapshot, allowed & self.snapshot.live, query, k)
+
+
 class FaissStore:
-    """VectorStore on the folder `path`, which one process uses at a time.
+    """InProcessStore on the folder `path`, which one process uses at a time.
 
     An upsert or deletion is one transaction: when it returns it survives the end of the process and a
     power cut, and the next search finds it. Searches wait for no writer. All vectors are in memory:
@@ -114,6 +138,9 @@ class FaissStore:
         mask = mask_of(snapshot, where)
         queries = (np.ascontiguousarray(vector, np.float32) for vector in vectors)
         return [best_of(snapshot, mask, query, k) for query in queries]
+
+    def view(self, space: str) -> FaissView:
+        return FaissView(self._found(space).rows.snapshot)
 
     def fetch(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
         snapshot = self._found(space).rows.snapshot

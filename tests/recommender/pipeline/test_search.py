@@ -1,5 +1,7 @@
 """A search gives the best posts that a user may see, whatever the store has and knows."""
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,7 +17,8 @@ from nearfeed_contracts.vector_store import Filter, Hits, StoredVector, VectorSt
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
 from nearfeed_recommender.config.schema import LanguageFilter
 from nearfeed_recommender.pipeline import search as search_module
-from nearfeed_recommender.pipeline.search import EligibleSearch, first_eligible
+from nearfeed_recommender.pipeline.candidates import Found
+from nearfeed_recommender.pipeline.search import FilteredSearch, MaskedSearch, first_eligible, open_search
 from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Eligibility, Wish
 
@@ -26,28 +29,27 @@ def vector(seed: int) -> VectorArray:
     return np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
 
 
-def store_of(posts: list[PostFacts]) -> VectorStore:
-    store = open_store("memory://")
+def store_of(posts: list[PostFacts], url: str = "memory://") -> VectorStore:
+    store = open_store(url)
     store.create_space("s", DIM)
-    store.upsert(
-        "s",
-        [
-            StoredVector(
-                post.item_id,
-                post.community_id,
-                post.author_id,
-                post.published_at or START,
-                vector(int(post.item_id[1:])),
-            )
-            for post in posts
-        ],
-    )
+    store.upsert("s", [stored(post) for post in posts])
     return store
+
+
+def stored(post: PostFacts) -> StoredVector:
+    own = vector(int(post.item_id[1:]))
+    return StoredVector(post.item_id, post.community_id, post.author_id, post.published_at or START, own)
 
 
 def best(allowed: list[PostFacts], asked: VectorArray, limit: int) -> list[str]:
     scores = {post.item_id: float(vector(int(post.item_id[1:])) @ asked) for post in allowed}
     return sorted(scores, key=lambda item: -scores[item])[:limit]
+
+
+@pytest.fixture(scope="module")
+def masked_url(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Each time the URL of a store in a folder of its own whose rows can be chosen."""
+    return lambda: f"faiss://{tmp_path_factory.mktemp('vectors')}"
 
 
 class Limits(NamedTuple):
@@ -93,10 +95,46 @@ def test_the_best_posts_that_may_be_shown_are_found(
 ) -> None:
     """The store lacks some posts, and still has those that were deleted."""
     posts = [post for post in audience.posts if int(post.item_id[1:]) not in lacks]
-    store = store_of(posts)
     eligible, asked = audience.eligibility(), vector(100 + seed)
-    found = EligibleSearch(store, in_process=search_in).nearest("s", asked, eligible, limit)
-    expected = best([post for post in posts if audience.allows(post)], asked, limit)
+    found = FilteredSearch(store_of(posts), search_in).nearest("s", asked, eligible, limit)
+    _are_the_best(found, [post for post in posts if audience.allows(post)], eligible, asked, limit)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    audience=audiences(),
+    limit=st.integers(1, 4),
+    seed=st.integers(0, 9),
+    lacks=st.sets(st.integers(0, 9), max_size=3),
+    again=st.sets(st.integers(0, 9), max_size=3),
+)
+def test_a_store_whose_rows_are_chosen_finds_them_too(
+    masked_url: Callable[[], str], audience: Audience, limit: int, seed: int, lacks: set[int], again: set[int]
+) -> None:
+    """The same search sees what is deleted and written again between two questions."""
+    posts = [post for post in audience.posts if int(post.item_id[1:]) not in lacks]
+    with closing(store_of(posts, masked_url())) as store:
+        search = open_search(store, in_process=True)
+        assert isinstance(search, MaskedSearch)
+        eligible, asked = audience.eligibility(), vector(100 + seed)
+        allowed = [post for post in posts if audience.allows(post)]
+        _are_the_best(search.nearest("s", asked, eligible, limit), allowed, eligible, asked, limit)
+        store.delete("s", [f"p{number}" for number in again])
+        left = [post for post in allowed if int(post.item_id[1:]) not in again]
+        _are_the_best(search.nearest("s", asked, eligible, limit), left, eligible, asked, limit)
+        store.upsert("s", [stored(post) for post in audience.posts])
+        whole = [post for post in audience.posts if audience.allows(post)]
+        _are_the_best(search.nearest("s", asked, eligible, limit), whole, eligible, asked, limit)
+        store.drop_space("s")
+        store.create_space("s", DIM)
+        store.upsert("s", [stored(post) for post in reversed(left)])
+        _are_the_best(search.nearest("s", asked, eligible, limit), left, eligible, asked, limit)
+
+
+def _are_the_best(
+    found: Found, allowed: list[PostFacts], eligible: Eligibility, asked: VectorArray, limit: int
+) -> None:
+    expected = best(allowed, asked, limit)
     assert [eligible.state.columns.ids[row] for row in found.rows.tolist()] == expected
     scores = [float(vector(int(item[1:])) @ asked) for item in expected]
     assert found.scores.tolist() == pytest.approx(scores, rel=1e-5, abs=1e-6)
@@ -144,7 +182,7 @@ def test_thousands_of_seen_posts_are_left_out(seen: "range | list[int]", in_proc
     store = store_of(posts)
     asked = vector(7)
     used = store if in_process else ServerStore(store)
-    found = EligibleSearch(used, in_process=in_process).nearest("s", asked, eligible, 50)  # type: ignore[arg-type]
+    found = FilteredSearch(used, in_process).nearest("s", asked, eligible, 50)  # type: ignore[arg-type]
     met = set(seen)
     expected = best([post for n, post in enumerate(posts) if n not in met], asked, 50)
     assert [columns.ids[row] for row in found.rows.tolist()] == expected
@@ -158,10 +196,13 @@ def test_what_a_store_cannot_filter_is_made_up_for(in_process: bool) -> None:
     state = replace(empty_state(columns), controls=Controls(tags=frozenset(["t"])))
     eligible = Eligibility(state, Wish(), (LanguageFilter(language=("en",)),))
     asked = vector(8)
-    found = EligibleSearch(store_of(posts), in_process=in_process).nearest("s", asked, eligible, 20)
     left = [post for n, post in enumerate(posts) if n % 2 and n % 3 == 0 and n % 4]
-    assert len(found.rows) == 20
-    assert [columns.ids[row] for row in found.rows.tolist()] == best(left, asked, 20)
+    search, others = FilteredSearch(store_of(posts), in_process), [vector(9), vector(10)]
+    found = search.nearest_to_each("s", [asked, *others], eligible, 20)
+    assert len(found) == 3
+    for each, own in zip(found, [asked, *others], strict=True):
+        assert len(each.rows) == 20
+        assert [columns.ids[row] for row in each.rows.tolist()] == best(left, own, 20)
 
 
 @settings(max_examples=80, deadline=None)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.stored_vectors import StoredVectors
 from nearfeed_recommender.config.live import Snapshot
@@ -36,7 +35,7 @@ from nearfeed_recommender.pipeline.new_creators import NewCreators
 from nearfeed_recommender.pipeline.pipeline import Pipeline
 from nearfeed_recommender.pipeline.popularity import Popularity
 from nearfeed_recommender.pipeline.rank import BlendOrder, ByFormula, ByRanker, RankStage
-from nearfeed_recommender.pipeline.search import EligibleSearch
+from nearfeed_recommender.pipeline.search import Search
 from nearfeed_recommender.pipeline.slate import Slate
 from nearfeed_recommender.pipeline.sources.models import ItemToItem, Picks, RandomWalk, UserLists
 from nearfeed_recommender.pipeline.sources.nearest import NearestToUser, SimilarToLast
@@ -72,7 +71,7 @@ class Parts:
     No source is waited for longer than `longest_seconds`, so that a response goes out within its deadline.
     """
 
-    store: VectorStore
+    search: Search
     stored: StoredVectors
     breaker: StoreBreaker
     models: Registry
@@ -164,14 +163,13 @@ def build_source(spec: SourceSpec, parts: Parts) -> Source:
 
 
 def _nearest(spec: VectorsSource, parts: Parts) -> Source:
-    search = EligibleSearch(parts.store, in_process=not parts.breaker.waits)
-    return NearestToUser(spec, search, parts.breaker, parts.vectors, parts.models)
+    return NearestToUser(spec, parts.search, parts.breaker, parts.vectors, parts.models)
 
 
 _SOURCES: Mapping[type, Callable[[Any, Parts], Source]] = {
     VectorsSource: _nearest,
     SimilarSource: lambda spec, parts: SimilarToLast(
-        spec, parts.store, parts.stored, parts.breaker, parts.models
+        spec, parts.search, parts.stored, parts.breaker, parts.models
     ),
     NeighboursSource: lambda spec, parts: ItemToItem(spec, parts.models),
     WalkSource: lambda spec, parts: RandomWalk(spec, parts.models),

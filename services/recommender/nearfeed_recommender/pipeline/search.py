@@ -1,19 +1,16 @@
-"""One search in the vector store for posts that a user may see.
+"""Searches in the vector store for posts that a user may see."""
 
-A vector server takes a long list of excluded posts badly: the posts that may be shown are named instead
-where they are few, or more posts are asked for and the excluded ones left out here. No store knows muted tags
-and languages: where the closest posts are left out for these, more are asked for.
-"""
-
+import threading
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from cachetools import LRUCache
 
 from nearfeed_contracts.events import VectorArray
-from nearfeed_contracts.vector_store import Filter, Hits, VectorStore
-from nearfeed_recommender.catalog.columns import Rows
+from nearfeed_contracts.vector_store import Filter, Hits, InProcessStore, SpaceView, VectorStore
+from nearfeed_recommender.catalog.columns import Columns, Rows
 from nearfeed_recommender.pipeline.candidates import NOTHING, Found
 from nearfeed_recommender.users.eligibility import Eligibility
 
@@ -21,23 +18,88 @@ _MOST_EXCLUDED = 1_000
 _MOST_NAMED = 2_000
 _MOST_HITS = 10_000
 _ASKED_MORE = 4
+_SPACES = 16
 
 
-class EligibleSearch:
-    """`in_process`: the store takes any filter at no cost."""
-
-    def __init__(self, store: VectorStore, *, in_process: bool) -> None:
-        self._store, self._in_process = store, in_process
+class Search(Protocol):
+    """A vector store, asked for what a user may see. Thread-safe."""
 
     def nearest(self, space: str, vector: VectorArray, eligible: Eligibility, limit: int) -> Found:
-        """The first `limit` posts by inner product that may be shown. Raises StoreUnavailableError.
+        """The first `limit` posts by inner product that may be shown. Raises StoreUnavailableError."""
+        ...
 
-        Where so many of the closest posts have a muted tag or another language that a server would have to
-        name too many, they are those among the newest that may be shown.
-        """
-        asked = _Asked(space, vector, eligible, limit)
+    def nearest_to_each(
+        self, space: str, vectors: Sequence[VectorArray], eligible: Eligibility, limit: int
+    ) -> list[Found]:
+        """What `nearest` finds with each of the vectors, in one question where the store can."""
+        ...
+
+
+def open_search(store: VectorStore, *, in_process: bool) -> Search:
+    """The search of a store; `in_process`: it takes any filter at no cost."""
+    return MaskedSearch(store) if isinstance(store, InProcessStore) else FilteredSearch(store, in_process)
+
+
+class _Layout(NamedTuple):
+    """The rows in the columns (n) of the first rows of a store's layout."""
+
+    layout: object
+    posts: Rows
+
+
+class MaskedSearch:
+    """In a store of this process: the columns say which of its rows may be shown."""
+
+    def __init__(self, store: InProcessStore) -> None:
+        self._store = store
+        self._layouts: LRUCache[str, _Layout] = LRUCache(_SPACES)
+        self._lock = threading.Lock()
+
+    def nearest(self, space: str, vector: VectorArray, eligible: Eligibility, limit: int) -> Found:
+        return self.nearest_to_each(space, [vector], eligible, limit)[0]
+
+    def nearest_to_each(
+        self, space: str, vectors: Sequence[VectorArray], eligible: Eligibility, limit: int
+    ) -> list[Found]:
+        view = self._store.view(space)
+        posts = self._posts_of(space, view, eligible.state.columns)
+        allowed = eligible.mask()[posts]
+        found = [view.nearest(vector, limit, allowed) for vector in vectors]
+        return [Found(posts[rows], scores.astype(np.float64)) for rows, scores in found]
+
+    def _posts_of(self, space: str, view: SpaceView, columns: Columns) -> Rows:
+        """The rows in the columns (n) of the posts of a view."""
+        with self._lock:
+            kept = self._layouts.get(space)
+            posts = np.empty(0, np.int32) if kept is None or kept.layout is not view.layout else kept.posts
+            if len(posts) < len(view):
+                posts = np.concatenate([posts, columns.reserve(view.item_ids(len(posts)))])
+                self._layouts[space] = _Layout(view.layout, posts)
+        return posts[: len(view)]
+
+
+@dataclass(frozen=True)
+class FilteredSearch:
+    """In a store that takes a filter, which knows no topics and languages, and in a server no long lists.
+
+    A vector server takes a long list of excluded posts badly: the posts that may be shown are named instead
+    where they are few, or more posts are asked for and the excluded ones left out here. Where the closest
+    posts are left out for a muted tag or their language, more are asked for; where they are so many that a
+    server would have to name too many posts, those are found that are among the newest that may be shown.
+    """
+
+    store: VectorStore
+    in_process: bool
+
+    def nearest(self, space: str, vector: VectorArray, eligible: Eligibility, limit: int) -> Found:
+        return self.nearest_to_each(space, [vector], eligible, limit)[0]
+
+    def nearest_to_each(
+        self, space: str, vectors: Sequence[VectorArray], eligible: Eligibility, limit: int
+    ) -> list[Found]:
+        asked = _Asked(space, vectors, eligible, limit)
         where, counts = eligible.search_filter, (limit, _ASKED_MORE * limit, _MOST_HITS)
-        if self._in_process or len(where.exclude_item_ids) <= _MOST_EXCLUDED:
+        if self.in_process or len(where.exclude_item_ids) <= _MOST_EXCLUDED:
             found = self._widened(asked, where, counts)
             return self._among(asked, self._named(eligible)) if found is None else found
         named = self._named(eligible)
@@ -50,41 +112,50 @@ class EligibleSearch:
                 return found
         return self._among(asked, named)
 
-    def _widened(self, asked: "_Asked", where: Filter, counts: Sequence[int]) -> Found | None:
+    def _widened(self, asked: "_Asked", where: Filter, counts: Sequence[int]) -> list[Found] | None:
         """Asks for more as long as too few of the hits may be shown; None where the last were too few."""
         for count in counts:
-            hits = self._store.search(asked.space, asked.vector, count, where)
-            found = _shown(hits, asked)
-            if len(found.rows) == asked.limit or len(hits) < count:
+            hits = self._hits(asked, count, where)
+            found = [_shown(each.item_ids, each.scores, asked) for each in hits]
+            if all(
+                len(shown.rows) == asked.limit or len(each) < count
+                for shown, each in zip(found, hits, strict=True)
+            ):
                 return found
         return None
 
     def _named(self, eligible: Eligibility) -> Rows:
         """Posts that may be shown: all of them, or for a server one more than it may be given by name."""
         newest = eligible.state.columns.newest_first()
-        return eligible.first(newest, len(newest) if self._in_process else _MOST_NAMED + 1)
+        return eligible.first(newest, len(newest) if self.in_process else _MOST_NAMED + 1)
 
-    def _among(self, asked: "_Asked", rows: Rows) -> Found:
+    def _among(self, asked: "_Asked", rows: Rows) -> list[Found]:
         """The closest of some posts."""
         if not len(rows):
-            return NOTHING
+            return [NOTHING for _ in asked.vectors]
         ids = asked.eligible.state.columns.ids
         where = Filter(item_ids=frozenset(ids[row] for row in rows.tolist()))
-        return _shown(self._store.search(asked.space, asked.vector, asked.limit, where), asked)
+        hits = self._hits(asked, asked.limit, where)
+        return [_shown(each.item_ids, each.scores, asked) for each in hits]
+
+    def _hits(self, asked: "_Asked", count: int, where: Filter) -> list[Hits]:
+        if len(asked.vectors) == 1:
+            return [self.store.search(asked.space, asked.vectors[0], count, where)]
+        return self.store.search_many(asked.space, asked.vectors, count, where)
 
 
 class _Asked(NamedTuple):
-    """A question; `limit` posts are wanted."""
+    """A question; `limit` posts are wanted for each of the vectors."""
 
     space: str
-    vector: VectorArray
+    vectors: Sequence[VectorArray]
     eligible: Eligibility
     limit: int
 
 
-def _shown(hits: Hits, asked: _Asked) -> Found:
-    rows = asked.eligible.state.columns.rows_of(hits.item_ids)
-    return first_eligible(rows, np.asarray(hits.scores, np.float64), asked.eligible, asked.limit)
+def _shown(item_ids: Sequence[str], scores: np.ndarray, asked: _Asked) -> Found:
+    rows = asked.eligible.state.columns.rows_of(item_ids)
+    return first_eligible(rows, np.asarray(scores, np.float64), asked.eligible, asked.limit)
 
 
 def first_eligible(rows: np.ndarray, scores: np.ndarray, eligible: Eligibility, limit: int) -> Found:

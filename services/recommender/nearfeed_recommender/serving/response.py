@@ -96,6 +96,11 @@ class Responder:
             self.follow_posts()
         return found
 
+    def look_again(self, query: Query) -> None:
+        """Takes in what has been written since the request began, where that is a while ago."""
+        if now_micros() - query.now > _SOON_MICROS:
+            self.follow_posts()
+
     def follow_posts(self) -> None:
         """Takes in what has been written since the request began."""
         self._hydrator.follow_posts()
@@ -134,8 +139,7 @@ class ResponsePosts:
         if not rows:
             return
         self._closest |= self._responder.closest(self._query, np.array(personal, np.int32))
-        if now_micros() - self._query.now > _SOON_MICROS:
-            self._responder.follow_posts()
+        self._responder.look_again(self._query)
         wanted = dict.fromkeys([*rows, *self._closest.values()])
         found = self._responder.texts_of(wanted)
         self._texts |= {row: found.get(row) for row in wanted}

@@ -1,16 +1,17 @@
 """Posts similar to a post: one search with its own vector, for everybody or for one user."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import orjson
 
-from nearfeed_contracts.vector_store import Hits, VectorStore
-from nearfeed_recommender.catalog.columns import Rows
+from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.catalog.posts import PostText
 from nearfeed_recommender.catalogue import UnknownItemError
 from nearfeed_recommender.config.schema import NamedFilter
 from nearfeed_recommender.infra.breaker import StoreBreaker
+from nearfeed_recommender.pipeline.candidates import NOTHING, Found
+from nearfeed_recommender.pipeline.search import Search
 from nearfeed_recommender.serving.hydrate import ANYONE, Hydrator
 from nearfeed_recommender.serving.response import Responder, encode_object
 from nearfeed_recommender.users.eligibility import Eligibility
@@ -36,6 +37,7 @@ class SimilarPosts:
 class Similar:
     """Thread-safe."""
 
+    search: Search
     store: VectorStore
     breaker: StoreBreaker
     hydrator: Hydrator
@@ -52,27 +54,27 @@ class Similar:
         if row < 0 or not query.columns.live[row]:
             raise UnknownItemError(f"There is no item {item_id!r}.")
         eligible = query.eligibility(_FILTERS if user_id else ())
-        hits = self._hits(query.space, item_id, limit + _SPARE, eligible)
-        rows = query.columns.rows_of(hits.item_ids)
-        texts = self.responder.texts_of(rows[rows >= 0].tolist())
-        allowed = self._allowed(query.space, rows, eligible)
-        found = zip(rows.tolist(), hits.scores.tolist(), allowed, strict=True)
-        posts = [(texts[row], score) for row, score, may in found if may and row in texts]
-        return SimilarPosts(query.space, posts[:limit])
+        eligible = eligible.excluding(np.array([row], np.int32))
+        found = self._found(query.space, item_id, limit + _SPARE, eligible)
+        close = self.responder.less.close_rows(query.state, query.space, found.rows)
+        far = ~np.isin(found.rows, close)
+        rows, scores = found.rows[far][:limit], found.scores[far][:limit]
+        self.responder.look_again(query)
+        texts = self.responder.texts_of(rows.tolist())
+        allowed = eligible.allows(rows)
+        posts = [
+            (texts[row], score)
+            for row, score, may in zip(rows.tolist(), scores.tolist(), allowed.tolist(), strict=True)
+            if may and row in texts
+        ]
+        return SimilarPosts(query.space, posts)
 
-    def _hits(self, space: str | None, item_id: str, count: int, eligible: Eligibility) -> Hits:
+    def _found(self, space: str | None, item_id: str, count: int, eligible: Eligibility) -> Found:
         if space is None:
-            return Hits()
-        where = eligible.search_filter
-        others = replace(where, exclude_item_ids=where.exclude_item_ids | {item_id})
+            return NOTHING
 
-        def search() -> Hits:
+        def search() -> Found:
             vector = self.store.fetch(space, [item_id]).get(item_id)
-            return Hits() if vector is None else self.store.search(space, vector, count, others)
+            return NOTHING if vector is None else self.search.nearest(space, vector, eligible, count)
 
         return self.breaker.ask(search)
-
-    def _allowed(self, space: str | None, rows: Rows, eligible: Eligibility) -> list[bool]:
-        known = np.where(rows >= 0, rows, 0)
-        close = self.responder.less.close_rows(eligible.state, space, known)
-        return [bool(may) for may in eligible.excluding(close).allows(known) & (rows >= 0)]

@@ -20,6 +20,7 @@ from nearfeed_recommender.pipeline.build import Parts, Pipelines
 from nearfeed_recommender.pipeline.fetch import source_threads
 from nearfeed_recommender.pipeline.new_creators import NewCreators
 from nearfeed_recommender.pipeline.popularity import Popularity
+from nearfeed_recommender.pipeline.search import open_search
 from nearfeed_recommender.serving.exposure import ExposureRecorder
 from nearfeed_recommender.serving.feed import Feed, Ranker
 from nearfeed_recommender.serving.hydrate import Hydrator
@@ -79,8 +80,9 @@ def wire_answers(
     models = Registry(engine, settings.runs_url, config)
     seconds = search_seconds(settings)
     breaker = StoreBreaker(seconds)
+    search = open_search(store, in_process=not breaker.waits)
     parts = Parts(
-        store=store,
+        search=search,
         stored=StoredVectors(store),
         breaker=breaker,
         models=models,
@@ -116,7 +118,7 @@ def wire_answers(
     return Answers(
         feed=Feed(ranker, hydrator, responder, rankings, exposures, secret),
         pages=Pages(ranker, hydrator, responder, exposures, secret),
-        similar=Similar(store, breaker, hydrator, responder),
+        similar=Similar(search, store, breaker, hydrator, responder),
         preview=Preview(ranker, hydrator, responder),
         catalog=catalog,
         embeddings=embeddings,

@@ -1,5 +1,6 @@
 """Which posts a user may and wants to see in one request: masks over columns, and the filter of a search."""
 
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,14 +40,9 @@ class Eligibility:
         self.without = np.empty(0, np.int32) if without is None else without
         self.communities = _communities(state, wish, filters)
         self.published_after = wish.published_after if "date" in filters else None
-        columns, controls = state.columns, state.controls
         self._excluded = state.seen_or_unwanted if "seen" in filters else state.unwanted
         self._own = frozenset({state.user_id}) if "own" in filters else frozenset()
-        self._community_mask = (
-            None if self.communities is None else columns.communities.members(self.communities)
-        )
-        codes = (columns.authors.find(author) for author in controls.authors | self._own)
-        self._authors = np.array(sorted(code for code in codes if code is not None), np.int32)
+        self._hidden_authors = state.controls.authors | self._own
         self._languages = [rule for rule in filters if isinstance(rule, LanguageFilter)]
 
     def excluding(self, rows: Rows) -> "Eligibility":
@@ -63,22 +59,40 @@ class Eligibility:
 
     def allows(self, rows: Rows) -> Mask:
         """Whether each of the posts (n) may be shown, as the columns say now."""
-        columns, controls = self.state.columns, self.state.controls
-        mask = columns.live[rows] & ~is_among(rows, self._excluded)
-        if self._community_mask is not None:
-            mask &= _looked_up(self._community_mask, columns.community[rows])
-        if self.published_after is not None:
-            mask &= columns.published_at[rows] >= self.published_after
+        mask = self._by_columns(rows)
+        mask &= ~is_among(rows, self._excluded)
         if len(self.without):
             mask &= ~is_among(rows, self.without)
-        if len(self._authors):
-            mask &= ~is_among(columns.author[rows], self._authors)
-        # Codes are read before the masks over them: a mask knows all codes that were given until then.
-        tag_sets, languages = columns.tag_set[rows], columns.language[rows]
+        return mask
+
+    def mask(self) -> Mask:
+        """The same for all rows that have been given out (rows)."""
+        mask = self._by_columns(slice(len(self.state.columns)))
+        mask[self._excluded] = False
+        mask[self.without] = False
+        return mask
+
+    def _by_columns(self, rows: Rows | slice) -> Mask:
+        """Whether the columns allow each of the posts (n)."""
+        columns, controls = self.state.columns, self.state.controls
+        mask = columns.live[rows].copy()
+        # A table of codes is made after the codes were read, and knows all that were given until then. One
+        # that it does not know is that of a post which was written meanwhile: it may not be shown.
+        if self.communities is not None:
+            community = columns.community[rows]
+            mask &= _table(columns.communities.members(self.communities)).take(community, mode="clip")
+        if self.published_after is not None:
+            mask &= columns.published_at[rows] >= self.published_after
+        if self._hidden_authors:
+            author = columns.author[rows]
+            mask &= _table(~columns.authors.members(self._hidden_authors)).take(author, mode="clip")
         if controls.tags:
-            mask &= ~_looked_up(columns.sets_with(controls.tags), tag_sets)
-        for rule in self._languages:
-            mask &= _looked_up(_in_language(columns, rule), languages)
+            tag_set = columns.tag_set[rows]
+            mask &= _table(~columns.sets_with(controls.tags)).take(tag_set, mode="clip")
+        if self._languages:
+            language = columns.language[rows]
+            for rule in self._languages:
+                mask &= _table(_in_language(columns, rule)).take(language, mode="clip")
         return mask
 
     def first(self, rows: Rows, limit: int) -> Rows:
@@ -96,8 +110,8 @@ class Eligibility:
         """Whether a post that was published at `moment` or later may be shown."""
         columns = self.state.columns
         newest = columns.newest_first()
-        count = int(np.searchsorted(-columns.published_at[newest], -moment, side="right"))
-        return len(self.first(newest[:count], 1)) > 0
+        count = bisect_right(newest, -moment, key=lambda row: -columns.published_at[row])
+        return count > 0 and len(self.first(newest[:count], 1)) > 0
 
     @cached_property
     def search_filter(self) -> SearchFilter:
@@ -110,7 +124,7 @@ class Eligibility:
             community_ids=self.communities,
             published_after=self.published_after,
             exclude_item_ids=excluded,
-            exclude_author_ids=state.controls.authors | self._own,
+            exclude_author_ids=self._hidden_authors,
         )
 
 
@@ -121,12 +135,9 @@ def _communities(state: UserState, wish: Wish, filters: tuple[Filter, ...]) -> f
     return joined & wanted if wanted else joined
 
 
-def _looked_up(mask: Mask, codes: Rows) -> Mask:
-    """The mask's value of each code (n); False for a code that came after the mask was made."""
-    if not len(mask):
-        return np.zeros(len(codes), np.bool_)
-    known = codes < len(mask)
-    return mask[np.where(known, codes, 0)] & known
+def _table(allowed: Mask) -> Mask:
+    """By code whether it is allowed; False for codes that are not known, which `take` clips to the last."""
+    return np.append(allowed, False)
 
 
 def _in_language(columns: Columns, rule: LanguageFilter) -> Mask:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from nearfeed_contracts.errors import ConflictError
-from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.catalog.stored_vectors import StoredVectors
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
@@ -11,7 +10,7 @@ from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.pipeline.candidates import NOTHING, Found
 from nearfeed_recommender.pipeline.query import Query
-from nearfeed_recommender.pipeline.search import EligibleSearch, first_eligible
+from nearfeed_recommender.pipeline.search import Search
 from nearfeed_recommender.users.eligibility import Eligibility
 from nearfeed_recommender.users.vectors import UserVectors
 
@@ -34,7 +33,7 @@ class NearestToUser:
     def __init__(
         self,
         spec: VectorsSource,
-        search: EligibleSearch,
+        search: Search,
         breaker: StoreBreaker,
         vectors: UserVectors,
         models: Registry,
@@ -67,12 +66,12 @@ class SimilarToLast:
     def __init__(
         self,
         spec: SimilarSource,
-        store: VectorStore,
+        search: Search,
         stored: StoredVectors,
         breaker: StoreBreaker,
         models: Registry,
     ) -> None:
-        self._spec, self._store, self._stored = spec, store, stored
+        self._spec, self._search, self._stored = spec, search, stored
         self._breaker, self._models = breaker, models
         self.waits = breaker.waits
 
@@ -90,9 +89,10 @@ class SimilarToLast:
         vectors = list(self._stored.of(space, [columns.ids[row] for row in last.tolist()]).values())
         if not vectors:
             return NOTHING
-        found = self._store.search_many(space, vectors, limit, eligible.search_filter)
-        rows = columns.rows_of(item for hits in found for item in hits.item_ids)
-        scores = np.concatenate([np.asarray(hits.scores, np.float64) for hits in found])
-        ids = np.array([item for hits in found for item in hits.item_ids], object)
-        order = np.lexsort((ids.astype(str), -scores)) if len(rows) else np.empty(0, np.intp)
-        return first_eligible(rows[order], scores[order], eligible, limit)
+        found = self._search.nearest_to_each(space, vectors, eligible, limit)
+        rows = np.concatenate([each.rows for each in found])
+        scores = np.concatenate([each.scores for each in found])
+        ids = [columns.ids[row] for row in rows.tolist()]
+        order = np.array(sorted(range(len(ids)), key=lambda place: (-scores[place], ids[place])), np.intp)
+        kept = order[np.sort(np.unique(rows[order], return_index=True)[1])[:limit]]
+        return Found(rows[kept], scores[kept])
