@@ -57,7 +57,8 @@ class Consumer:
     A handler gets a run of events of one type, in order, inside the transaction of the batch.
     A type without handlers is passed over. Where effects are the same in any order, `in_order=False` makes
     one run of all events of a type in a batch. `read` tells which events a message is, and raises
-    UnreadableEventError for one that goes to the dead letters.
+    UnreadableEventError for one that goes to the dead letters. After a batch that is not full, messages may
+    gather for `linger` seconds, so that fewer transactions are committed.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Consumer:
         read: Read = events_of,
         batch: int = 500,
         in_order: bool = True,
+        linger: float = 0.0,
     ) -> None:
         self._engine = engine
         self._log = log
@@ -80,13 +82,15 @@ class Consumer:
         self._read = read
         self._batch = batch
         self._in_order = in_order
+        self._linger = linger
         self._subscription: Subscription = log.subscribe(topics, group, self._stored_position)
 
     def run(self, stop: threading.Event) -> None:
         """Consumes until `stop` is set; a failing back end is tried again, nothing is skipped."""
         while not stop.is_set():
             try:
-                self.run_once(_POLL_SECONDS)
+                if 0 < self.run_once(_POLL_SECONDS) < self._batch:
+                    stop.wait(self._linger)
             except LostPartitionError:
                 logger.info("partition lost", group=self._group)
                 FAILURES.labels(self._group, "LostPartitionError").inc()

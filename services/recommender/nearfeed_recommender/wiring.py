@@ -47,6 +47,7 @@ _MODELS_SECONDS = 0.5
 _EDGES_SECONDS = 1.0
 _PRUNE_SECONDS = 60.0
 _UPKEEP_SECONDS = 1.0
+_LEDGER_LINGER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: Ve
             served.handlers(joining),
             read=served.events_read,
             in_order=False,
+            linger=_LEDGER_LINGER_SECONDS,
         ),
     }
     if settings.topic_map:

@@ -95,5 +95,7 @@ def create_app(context: ApiContext) -> FastAPI:
 
 def _admissions(settings: RecommenderSettings) -> Admissions:
     """Threads that compute share one core: two keep it busy, more are for those that wait for servers."""
-    threads = settings.api_threads or (2 if len(settings.embedded) == _ALL_EMBEDDED else 8)
-    return open_admissions(threads, settings.feed_deadline_ms / 1_000, settings.write_deadline_ms / 1_000)
+    in_process = len(settings.embedded) == _ALL_EMBEDDED
+    threads = settings.api_threads or (2 if in_process else 8)
+    reads, writes = settings.feed_deadline_ms / 1_000, settings.write_deadline_ms / 1_000
+    return open_admissions(threads, reads, writes, in_process=in_process)

@@ -121,10 +121,12 @@ class _Kept:
 
     def _slots_of(self, rows: Rows) -> NDArray[np.int32]:
         self._make_room(int(rows.max(initial=0)) + 1)
-        while (missing := np.unique(rows[self._slots[rows] == _UNKNOWN])).size:
+        slots = self._slots[rows]
+        while (unknown := slots == _UNKNOWN).any():
             # What is read may push out others that are asked for, which are read next: all of them fit.
-            self._load(missing, needed=len(rows))
-        return self._slots[rows]
+            self._load(np.unique(rows[unknown]), needed=len(rows))
+            slots = self._slots[rows]
+        return slots
 
     def _load(self, rows: Rows, needed: int) -> None:
         ids = self._columns.ids

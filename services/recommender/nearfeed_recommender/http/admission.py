@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_recommender.http.processor import Processor
+from nearfeed_recommender.http.turns import Turns
 from nearfeed_recommender.http.work_pool import ClientGoneError, PoolError, PoolFullError, WorkPool
 
 T = TypeVar("T")
@@ -52,7 +53,9 @@ class Admission:
     time left: cheap answers must not take the time of full ones. Thread-safe.
     """
 
-    def __init__(self, pool: WorkPool, cheap_pool: WorkPool, processor: Processor, seconds: float) -> None:
+    def __init__(
+        self, pool: WorkPool | Turns, cheap_pool: WorkPool, processor: Processor, seconds: float
+    ) -> None:
         self._pool = pool
         self._cheap_pool = cheap_pool
         self._processor = processor
@@ -128,16 +131,20 @@ class Admissions:
     writes: Admission
 
 
-def open_admissions(threads: int, read_seconds: float, write_seconds: float) -> Admissions:
+def open_admissions(
+    threads: int, read_seconds: float, write_seconds: float, *, in_process: bool
+) -> Admissions:
     """Admissions with `threads` threads for reads, 16 and more for writes, and one for cheap answers.
 
-    A write waits for a commit, which those that come meanwhile share.
+    Reads of back ends that are all in this process are done in the thread of the event loop while they are
+    quick. A write waits for a commit, which those that come meanwhile share.
     """
     waiting = threads * _WAITING_PER_THREAD
     writers = max(threads, _WRITE_THREADS)
     processor = Processor()
     cheap = WorkPool("cheap", 1, _WAITING_PER_THREAD)
+    reads = WorkPool("read", threads, waiting)
     return Admissions(
-        Admission(WorkPool("read", threads, waiting), cheap, processor, read_seconds),
+        Admission(Turns(reads) if in_process else reads, cheap, processor, read_seconds),
         Admission(WorkPool("write", writers, writers * _WAITING_PER_THREAD), cheap, processor, write_seconds),
     )

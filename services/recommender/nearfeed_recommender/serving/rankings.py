@@ -48,7 +48,7 @@ _AT_ONCE = 200
 _COMMITTED_WITHIN_MICROS = 10_000_000
 _WAIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.02
-_PACKED = {"f": ("f4", "f8"), "i": ("u1", "u2", "u4"), "u": ("u1",)}
+_PACKED = {"f": ("<f4", "<f8"), "i": ("<u1", "<u2", "<u4"), "u": ("<u1",)}
 _FILTERS: TypeAdapter[tuple[Filter, ...]] = TypeAdapter(tuple[Filter, ...])
 
 
@@ -146,7 +146,8 @@ class Rankings:
                 some = dict(list(self._waiting.items())[:_AT_ONCE])
             if not some:
                 return written
-            rows = [_row(ranking, self._columns) for ranking in some.values()]
+            with np.errstate(over="ignore"):
+                rows = [_row(ranking, self._columns) for ranking in some.values()]
             committed(self._engine, partial(upsert, table=feed_pages, rows=rows))
             with self._lock:
                 for request_id in some:
@@ -197,7 +198,7 @@ def _row(ranking: Ranking, columns: Columns) -> dict[str, Any]:
         "assignment": vars(ranking.assignment) if ranking.assignment else None,
         "names": list(candidates.names),
         "kinds": list(ranking.order.kinds),
-        "items": [ids[row] for row in candidates.rows.tolist()],
+        "items": list(map(ids.__getitem__, candidates.rows.tolist())),
         "scores": _packed(candidates.scores),
         "sources": _packed(candidates.source),
         "found": [_found(*each) for each in zip(candidates.ranks, candidates.source_scores, strict=True)],
@@ -224,12 +225,14 @@ def _found(ranks: Ranks, scores: Values) -> dict[str, str]:
 
 def _packed(values: NDArray[Any]) -> str:
     """Base64 of the numbers in the smallest of a few types that has them exactly, after the type's letter."""
-    for letter in _PACKED[values.dtype.kind]:
-        with np.errstate(over="ignore"):
-            packed = values.astype(f"<{letter}")
-        if np.array_equal(packed, values, equal_nan=True):
-            return letter + base64.b64encode(packed.tobytes()).decode()
-    raise ValueError(f"no type for {values.dtype}")
+    *smaller, largest = _PACKED[values.dtype.kind]
+    for letter in smaller:
+        packed = values.astype(letter)
+        if (packed == values).all():
+            break
+    else:
+        letter, packed = largest, values.astype(largest)
+    return letter[1:] + base64.b64encode(packed.tobytes()).decode()
 
 
 def _unpacked(text: str) -> NDArray[Any]:

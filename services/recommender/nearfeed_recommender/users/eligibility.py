@@ -12,7 +12,7 @@ from nearfeed_recommender.catalog.columns import Columns, Mask, Rows
 from nearfeed_recommender.config.schema import Filter, LanguageFilter
 from nearfeed_recommender.users.state import UserState, is_among
 
-_SMALLEST_BLOCK = 256
+_SMALLEST_BLOCK = 64
 
 
 @dataclass(frozen=True)
