@@ -19,6 +19,7 @@ from nearfeed_recommender.ledger import served as ledger
 from nearfeed_recommender.ledger import views as ledger_views
 from nearfeed_recommender.ledger.request_ids import new_nonce, read_request_id, sign_request_id
 from nearfeed_recommender.pipeline.candidates import nothing
+from nearfeed_recommender.serving import exposure
 from nearfeed_recommender.serving.exposure import Exposure
 from nearfeed_recommender.serving.response import Order
 from nearfeed_runtime.sql import reading, writing
@@ -204,9 +205,11 @@ def test_the_summary_counts_answers_outcomes_and_what_is_lost(served: Any) -> No
     assert REGISTRY.get_sample_value("nearfeed_served_missing") == 1
 
 
-def test_what_could_not_be_told_is_in_the_summary(served: Any) -> None:
+def test_what_could_not_be_told_is_in_the_summary(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = served.answers.feed.exposures.log
-    notes.note(lambda: 1 / 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(exposure, "_record", lambda *_: 1 / 0)
+        feed(served)
     ended = threading.Event()
     ended.set()
     notes.run(ended)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nearfeed_contracts.events import Served
+from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.ledger import writing
 from nearfeed_recommender.ledger.tallies import Tally, abandoned
 
@@ -65,7 +66,7 @@ def test_what_is_noted_while_the_tally_begins_is_counted(
         config_version=0,
         items=(),
     )
-    noting = threading.Thread(target=ledger.note, args=(lambda: section,))
+    noting = threading.Thread(target=ledger.note, args=(record_of(section),))
 
     def begin(folder: Path, waiting: int) -> Tally:
         noting.start()

@@ -4,12 +4,13 @@ A process that is killed loses what it had not yet written, and the next one cou
 written is counted too.
 """
 
-import queue
 import secrets
 import threading
 from collections import Counter as Tallied
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -31,38 +32,42 @@ _IDLE_SECONDS = 1.0
 _MOST_WAITING = 10_000
 _BATCH = 500
 
-Note = Callable[[], Record]
 KeepLoss = Callable[[str, str, int], None]  # id, reason, sections
 
 
 class Ledger:
-    """Thread-safe. A note is a function, called off the request's path, that tells what was served.
-
-    `folder` is where this process keeps its tally while it runs, `keep_loss` what losses are told to.
-    """
+    """Thread-safe. `folder` is where this process keeps its tally, `keep_loss` what losses are told to."""
 
     def __init__(self, log: EventLog, folder: Path, keep_loss: KeepLoss) -> None:
         self._log = log
         self._folder = folder
         self._keep_loss = keep_loss
-        self._notes: queue.Queue[Note] = queue.Queue(_MOST_WAITING)
+        self._waiting: deque[Record] = deque()  # one thread, that of `run`, takes from its beginning
         self._tally: Tally | None = None
         self._noted = threading.Event()
         self._noting = threading.Lock()  # a note waits and is counted, or neither
         self._counted = False
         self._losses: Tallied[str] = Tallied()
         self._losing = threading.Lock()
-        self._unwritten: list[Record] = []  # touched by one thread, that of `run`
 
-    def note(self, note: Note) -> None:
+    def note(self, record: Record) -> None:
+        """Takes a section that was served."""
         NOTED.inc()
         with self._noting:
             if self._tally is not None:
                 self._tally.noted()
-            try:
-                self._notes.put_nowait(note)
-            except queue.Full:
+            if len(self._waiting) < _MOST_WAITING:
+                self._waiting.append(record)
+            else:
                 self._lose("full", 1)
+        self._noted.set()
+
+    def note_failed(self) -> None:
+        """Counts a section that could not be told."""
+        NOTED.inc()
+        LOST.labels("failed").inc()
+        with self._losing:
+            self._losses["failed"] += 1
         self._noted.set()
 
     def run(self, stop: threading.Event) -> None:
@@ -79,25 +84,30 @@ class Ledger:
         self._try_flush()
 
     def flush(self) -> int:
-        """Writes what waits; returns how many sections. Where the log is down they are kept, told by then.
+        """Writes what waits; returns how many sections. Where the log is down they are kept.
 
         Raises LogUnavailableError.
         """
         written = 0
-        while self._tell_all() or self._unwritten:
-            batch = self._unwritten[:_BATCH]
+        while batch := self._first():
             self._log.append(batch)
-            del self._unwritten[: len(batch)]
-            self._settle(len(batch))
+            with self._noting:
+                for _ in batch:
+                    self._waiting.popleft()
+                self._settle(len(batch))
             written += len(batch)
         return written
+
+    def _first(self) -> list[Record]:
+        with self._noting:
+            return list(islice(self._waiting, _BATCH))
 
     @contextmanager
     def _tallying(self) -> Iterator[None]:
         """Counts in a file within the block, as far as there can be one."""
         try:
             with self._noting:
-                self._tally = Tally(self._folder, self._notes.qsize() + len(self._unwritten))
+                self._tally = Tally(self._folder, len(self._waiting))
         except OSError as error:
             logger.warning("what is lost when this process is killed is not counted", error=str(error))
         try:
@@ -148,24 +158,3 @@ class Ledger:
     def _settle(self, sections: int) -> None:
         if self._tally is not None:
             self._tally.settled(sections)
-
-    def _tell_all(self) -> bool:
-        """Makes records of all notes, so that they tell of now; returns whether there were any."""
-        told = list(self._told())
-        room = max(0, _MOST_WAITING - len(self._unwritten))
-        self._unwritten += told[:room]
-        if told[room:]:
-            self._lose("full", len(told[room:]))
-        return bool(told)
-
-    def _told(self) -> Iterator[Record]:
-        while True:
-            try:
-                note = self._notes.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                yield note()
-            except Exception:
-                logger.exception("a section could not be told to the ledger")
-                self._lose("failed", 1)

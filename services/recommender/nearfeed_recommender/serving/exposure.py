@@ -1,6 +1,6 @@
 """The exposure-log record of a response: its posts, their places, and what rankers knew of them then.
 
-What is recorded is taken when the response is made; it is encoded and written off the request's path.
+It is encoded with the response, and written off the request's path.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import structlog
 
 from nearfeed_contracts.event_log import Record
 from nearfeed_contracts.events import ServedState
@@ -25,6 +26,8 @@ from nearfeed_recommender.pipeline.popularity import Popularity
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.rank import Inputs, post_inputs, user_inputs
 from nearfeed_recommender.serving.response import Order, Shown
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,14 @@ class ExposureRecorder:
         took_ms = (time.perf_counter() - exposure.began) * 1_000
         places = np.array([each.place for each in shown], np.intp)
         made = _Made(query, exposure, order.candidates.take(places), places.tolist(), took_ms)
-        users = self._popularity.users_of(made.candidates.rows)
-        self.log.note(lambda: _record(made, users.tolist(), inputs))
+        try:
+            users = self._popularity.users_of(made.candidates.rows)
+            record = _record(made, users.tolist(), inputs)
+        except Exception:
+            logger.exception("a section could not be told to the ledger")
+            self.log.note_failed()
+        else:
+            self.log.note(record)
 
     @contextmanager
     def failure_recorded(self, query: Query, exposure: Exposure) -> Iterator[None]:

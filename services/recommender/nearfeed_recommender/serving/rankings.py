@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -82,6 +82,16 @@ class Ranking:
         return 2_000 + len(candidates) * (16 + 12 * len(candidates.ranks))
 
 
+class _Waiting(NamedTuple):
+    """A ranking that SQL lacks, and its row, which is encoded by the thread that has made the ranking.
+
+    So the one that writes seldom holds the interpreter, for which each feed would wait again and again.
+    """
+
+    ranking: Ranking
+    row: dict[str, Any]
+
+
 class Rankings:
     """Thread-safe. `run` writes what waits, and removes rankings of more than `ttl_micros`."""
 
@@ -90,16 +100,17 @@ class Rankings:
     ) -> None:
         self._engine, self._columns, self._ttl_micros = engine, columns, ttl_micros
         self._kept: LRUCache[str, Ranking] = LRUCache(most_bytes, getsizeof=lambda ranking: ranking.bytes)
-        self._waiting: dict[str, Ranking] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
         self._pruned_at = 0.0
 
     def put(self, ranking: Ranking) -> None:
         """Keeps a ranking. Where SQL takes none for long, the oldest that wait are lost."""
+        waiting = _Waiting(ranking, _row(ranking, self._columns))
         with self._lock:
             if ranking.bytes <= self._kept.maxsize:
                 self._kept[ranking.request_id] = ranking
-            self._waiting[ranking.request_id] = ranking
+            self._waiting[ranking.request_id] = waiting
             if len(self._waiting) > _MOST_WAITING:
                 del self._waiting[next(iter(self._waiting))]
                 LOST.inc()
@@ -109,8 +120,8 @@ class Rankings:
         until = time.monotonic() + _WAIT_SECONDS
         while True:
             with self._lock:
-                found = self._kept.get(request_id) or self._waiting.get(request_id)
-            ranking = found or self._read(request_id)
+                found, waiting = self._kept.get(request_id), self._waiting.get(request_id)
+            ranking = found or (waiting.ranking if waiting else self._read(request_id))
             now = now_micros()
             if ranking is not None and ranking.created_at >= now - self._ttl_micros:
                 return ranking
@@ -122,9 +133,10 @@ class Rankings:
     def forget(self, user_id: str) -> None:
         """Lets go of what this process has of a user."""
         with self._lock:
-            for kept in (self._kept, self._waiting):
-                for request_id in [key for key, ranking in kept.items() if ranking.user_id == user_id]:
-                    del kept[request_id]
+            for request_id in [key for key, ranking in self._kept.items() if ranking.user_id == user_id]:
+                del self._kept[request_id]
+            for request_id in [key for key, each in self._waiting.items() if each.ranking.user_id == user_id]:
+                del self._waiting[request_id]
 
     def run(self, stop: threading.Event) -> None:
         """Writes until `stop` is set, and once more then."""
@@ -146,8 +158,7 @@ class Rankings:
                 some = dict(list(self._waiting.items())[:_AT_ONCE])
             if not some:
                 return written
-            with np.errstate(over="ignore"):
-                rows = [_row(ranking, self._columns) for ranking in some.values()]
+            rows = [each.row for each in some.values()]
             committed(self._engine, partial(upsert, table=feed_pages, rows=rows))
             with self._lock:
                 for request_id in some:
@@ -227,7 +238,8 @@ def _packed(values: NDArray[Any]) -> str:
     """Base64 of the numbers in the smallest of a few types that has them exactly, after the type's letter."""
     *smaller, largest = _PACKED[values.dtype.kind]
     for letter in smaller:
-        packed = values.astype(letter)
+        with np.errstate(over="ignore"):
+            packed = values.astype(letter)
         if (packed == values).all():
             break
     else:
