@@ -34,18 +34,17 @@ ASSIGNMENT = Assignment("e", 1, "b", 2, "other", 0.25, USER, 7)
 
 
 class Log:
-    """Takes notes as the exposure log does, and tells them later."""
+    """Takes records as the exposure log does."""
 
     def __init__(self) -> None:
-        self.notes: list[Callable[[], Record]] = []
+        self.records: list[Record] = []
 
-    def note(self, note: Callable[[], Record]) -> None:
-        self.notes.append(note)
+    def note(self, record: Record) -> None:
+        self.records.append(record)
 
     def told(self) -> list[Served]:
-        records = [note() for note in self.notes]
-        assert {(record.topic, record.key) for record in records} <= {(SERVED.name, USER)}
-        return [decode(record.value or b"") for record in records]  # type: ignore[misc]
+        assert {(record.topic, record.key) for record in self.records} <= {(SERVED.name, USER)}
+        return [decode(record.value or b"") for record in self.records]  # type: ignore[misc]
 
 
 class NumberedUsers:
@@ -181,12 +180,9 @@ def test_what_a_ranker_knew_is_recorded_and_not_what_is_known_now() -> None:
 def test_a_post_that_is_deleted_before_it_is_recorded_keeps_its_place() -> None:
     query = query_of("p0")
     order = order_of(query, PLAIN, SCORES)
-    log = Log()
-    ExposureRecorder(log, NumberedUsers()).record(  # type: ignore[arg-type]
-        query, exposure_of(), order, shown_at(query, order, [0, 1]), None
-    )
+    shown = shown_at(query, order, [0, 1])
     query.columns.put([PostFacts("p5", 2)])
-    (served,) = log.told()
+    (served,) = recorded(query, exposure_of(), order, shown)
     assert [item.item_id for item in served.items] == ["p5", "p4"]
 
 
