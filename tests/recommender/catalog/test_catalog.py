@@ -59,15 +59,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-def follow(engine: Engine, catalog: Catalog) -> None:
-    with reading(engine) as connection:
-        catalog.follow(connection)
-
-
 def load(engine: Engine) -> Catalog:
     """A catalog of what there is now."""
-    catalog = Catalog()
-    follow(engine, catalog)
+    catalog = Catalog(engine)
+    catalog.follow()
     return catalog
 
 
@@ -119,7 +114,7 @@ def put_and_undo(engine: Engine, posts: list[ItemDraft]) -> None:
 @settings(max_examples=25, deadline=None)
 @given(told=steps)
 def test_columns_equal_sql_after_any_writes(engine: Engine, told: list[tuple[str, Any]]) -> None:
-    followers = [Catalog(), load(engine)]
+    followers = [Catalog(engine), load(engine)]
     for step, what in told:
         if step == "put":
             put(engine, what)
@@ -128,10 +123,10 @@ def test_columns_equal_sql_after_any_writes(engine: Engine, told: list[tuple[str
         elif step == "delete":
             delete(engine, what)
         else:
-            follow(engine, followers[what])
+            followers[what].follow()
             assert live_in(followers[what]) == live_in_sql(engine)
     for catalog in followers:
-        follow(engine, catalog)
+        catalog.follow()
     expected = live_in_sql(engine)
     assert [live_in(catalog) for catalog in (*followers, load(engine))] == [expected] * 3
 
@@ -153,16 +148,16 @@ def write_some(engine: Engine, writer: str) -> None:
 
 def test_nothing_of_writers_at_the_same_time_is_missed(engine: Engine) -> None:
     """Posts come from several threads while two others follow; what is committed is found in the end."""
-    catalog = Catalog()
+    catalog = Catalog(engine)
 
     def keep_following() -> None:
         before = catalog.change_id
-        follow(engine, catalog)
+        catalog.follow()
         assert catalog.change_id >= before
 
     with meanwhile(keep_following, keep_following):
         at_once(*(partial(write_some, engine, f"w{number}") for number in range(3)))
-    follow(engine, catalog)
+    catalog.follow()
     assert live_in(catalog) == live_in_sql(engine)
     assert {f"w{number}.{turn}" for number in range(3) for turn in (0, 1, 3)} <= live_in(catalog).keys()
 
@@ -173,7 +168,7 @@ def test_a_write_that_is_not_committed_is_not_seen(engine: Engine) -> None:
     draft = ItemDraft(item_id="late", community_id="c0", author_id="a0", title="Late")
     with writing(engine) as transaction:
         put_items(transaction, [draft], create_communities=True)
-        follow(engine, catalog)
+        catalog.follow()
         assert live_in(catalog) == before
-    follow(engine, catalog)
+    catalog.follow()
     assert live_in(catalog).keys() - before.keys() == {"late"}

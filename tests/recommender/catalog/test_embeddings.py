@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, insert
 
-from nearfeed_contracts.tables import item_contexts
+from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import CONTEXTS, Embeddings, last_change
 from nearfeed_runtime.changes import next_change
@@ -134,3 +134,26 @@ def test_a_post_without_an_embedding_is_looked_for_again_after_a_change(world: A
     with reading(world.engine) as connection:
         embeddings.follow(last_change(connection))
     assert look(embeddings, columns, "s1", ["p1"]) == {"p1": [3.0, 4.0]}
+
+
+def test_a_space_that_is_loaded_again_has_its_new_embeddings(world: Any) -> None:
+    """It is dropped and comes back under its name with other dimensions, and lacks a post that it had."""
+    columns = Columns()
+    embeddings = Embeddings(world.engine, columns)
+
+    def make(created_at: int, vectors: dict[str, Sequence[float] | None]) -> None:
+        with writing(world.engine) as transaction:
+            transaction.execute(delete(item_contexts).where(item_contexts.c.space == "again"))
+            transaction.execute(delete(spaces).where(spaces.c.space == "again"))
+            row = {"space": "again", "state": "ready", "manifest": "{}", "run_url": "-"}
+            transaction.execute(insert(spaces).values(**row, created_at=created_at, loaded_at=created_at))
+        put(world.engine, "again", vectors)
+        with reading(world.engine) as connection:
+            embeddings.follow(last_change(connection))
+
+    make(1, {"p1": (1.0, 2.0), "p2": (3.0, 4.0)})
+    assert look(embeddings, columns, "again", ["p1", "p2"]) == {"p1": [1.0, 2.0], "p2": [3.0, 4.0]}
+    assert embeddings.created_at("again") == 1
+    make(2, {"p1": (5.0, 6.0, 7.0)})
+    assert embeddings.created_at("again") == 2
+    assert look(embeddings, columns, "again", ["p1", "p2"]) == {"p1": [5.0, 6.0, 7.0]}

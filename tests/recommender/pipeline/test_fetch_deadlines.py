@@ -1,6 +1,8 @@
 """Sources of a response: asked once, at the same time, each within its deadline, each failing alone."""
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -50,9 +52,9 @@ def stage(
     return SourceStage(name, "latest", source, key or name, limit, seconds, source.waits)  # type: ignore[arg-type]
 
 
-def fetches(most: int = 8) -> Fetches:
+def fetches(most: int = 8, due: float = math.inf) -> Fetches:
     query = Query(empty_state(Columns()), Wish(), None, 0)
-    return Fetches(query, Threads("sources", most))
+    return Fetches(query, Threads("sources", most), due)
 
 
 def failing(error: Exception) -> Callable[[], object]:
@@ -172,3 +174,15 @@ def test_a_source_that_has_not_begun_by_its_deadline_is_late_for_every_section(
     later = stage("later", source, key="k", seconds=2 * SHORT_SECONDS)
     assert asked.collect("p", [soon], NO_FILTERS).failures == {"soon": "it has not answered within 50 ms"}
     assert asked.collect("p", [later], NO_FILTERS).failures == {"later": "it has not answered within 100 ms"}
+
+
+def test_no_source_is_waited_for_after_the_response_is_due(hanging: Callable[[], object]) -> None:
+    """A provider and then its fallback: together they take no longer than one may."""
+    began = time.monotonic()
+    asked = fetches(due=began + 0.2)
+    first = asked.collect("p", [stage("slow", Asked(hanging))], NO_FILTERS)
+    here = Asked(waits=False)
+    second = asked.collect("q", [stage("slow too", Asked(hanging)), stage("here", here)], NO_FILTERS)
+    assert time.monotonic() - began < LONG_SECONDS / 2
+    assert list(first.failures) == ["slow"]
+    assert (list(second.found), list(second.failures)) == (["here"], ["slow too"])

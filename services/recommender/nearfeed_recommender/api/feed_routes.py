@@ -106,10 +106,11 @@ async def get_feed(
     after = to_micros(published_after) if published_after else None
     wish = Wish(frozenset(community_id or ()), after)
 
-    def work(_: Deadline) -> bytes:
+    def work(deadline: Deadline) -> bytes:
         if cursor is not None:
             return feed.next(user_id, cursor, limit).encode(explain=explain)
-        return feed.first(user_id, limit, wish, explain=explain).encode(explain=explain)
+        page = feed.first(user_id, limit, wish, explain=explain, until=deadline.at)
+        return page.encode(explain=explain)
 
     def cheap() -> bytes:
         return feed.cheap(user_id, limit, wish).encode()

@@ -51,7 +51,8 @@ async def get_page(
 ) -> Response:
     """Each section is filled by its provider, and fails alone: the others are answered."""
 
-    def work(_: Deadline) -> bytes:
-        return context.answers.pages.answer(page, user_id, explain=explain).encode(explain=explain)
+    def work(deadline: Deadline) -> bytes:
+        answer = context.answers.pages.answer(page, user_id, explain=explain, until=deadline.at)
+        return answer.encode(explain=explain)
 
     return json_response(await reads.run(request, work))

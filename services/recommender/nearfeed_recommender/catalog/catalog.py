@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import change_sequence, items
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
+from nearfeed_runtime.sql import reading
 
 ITEMS = "items"
 """The name of the sequence that numbers changes of posts."""
@@ -38,14 +39,15 @@ _FACTS = tuple(
 class Catalog:
     """`columns` of all live posts as of `change_id`. Any thread may read, and any may call `follow`."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self.columns = Columns()
         self.change_id = -1
         self._following = threading.Lock()
 
-    def follow(self, connection: Connection) -> None:
-        """Takes in what has changed since, at first all posts. `connection` must show one state of SQL."""
-        with self._following:
+    def follow(self) -> None:
+        """Takes in what has changed since, at first all posts."""
+        with self._following, reading(self._engine) as connection:
             last = last_change(connection)
             if last <= self.change_id:
                 return

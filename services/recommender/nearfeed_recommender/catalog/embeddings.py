@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, bindparam, func, select
 
-from nearfeed_contracts.tables import change_sequence, item_contexts
+from nearfeed_contracts.tables import change_sequence, item_contexts, spaces
 from nearfeed_recommender.catalog.columns import Columns, Mask, Rows
 from nearfeed_runtime.sql import chunks, reading
 
@@ -57,10 +57,14 @@ class Embeddings:
 
     def of(self, space: str, rows: Rows) -> Embedded:
         """The embeddings of posts, by their rows in the columns (n)."""
-        kept, change_id = self._kept(space), self._change_id
-        if change_id > kept.change_id:
-            kept.follow(change_id)
-        return kept.of(rows)
+        return self._followed(space).of(rows)
+
+    def created_at(self, space: str) -> int:
+        """When the space was made, in microseconds, 0 for one that is not there.
+
+        One that is dropped and loaded again under its name is another space.
+        """
+        return self._followed(space).created_at
 
     def follow(self, change_id: int) -> None:
         """Says what the last change is: what has changed until then is read again, in every space."""
@@ -72,14 +76,23 @@ class Embeddings:
             posts = connection.scalar(select(func.count()).where(item_contexts.c.space == space)) or 0
         self._kept(space).preload(posts)
 
-    def _kept(self, space: str) -> "_Kept":
+    def _followed(self, space: str) -> "_Kept":
+        """What is kept of a space, as of the last change that is known."""
+        kept, change_id = self._kept(space), self._change_id
+        if change_id > kept.change_id and not kept.follow(change_id):
+            kept = self._kept(space, instead_of=kept)
+        return kept
+
+    def _kept(self, space: str, instead_of: "_Kept | None" = None) -> "_Kept":
         kept = self._spaces.get(space)
-        if kept is None:
+        if kept is instead_of:
             with self._lock:
                 kept = self._spaces.get(space)
-                if kept is None:
+                if kept is None or kept is instead_of:
                     kept = _Kept(self._engine, self.columns, space, self._most_bytes)
-                    self._spaces = dict([(space, kept), *self._spaces.items()][:_SPACES])
+                    others = [each for each in self._spaces.items() if each[0] != space]
+                    self._spaces = dict([(space, kept), *others][:_SPACES])
+        assert kept is not None
         return kept
 
 
@@ -96,6 +109,7 @@ class _Kept:
         self._filled = 0
         with reading(engine) as connection:
             self.change_id = last_change(connection)
+            self.created_at = _created_at(connection, space)
 
     def of(self, rows: Rows) -> Embedded:
         with self._lock:
@@ -104,12 +118,16 @@ class _Kept:
             found = slots[known]
             return Embedded(self._vectors[found], known, self._lengths[found])
 
-    def follow(self, change_id: int) -> None:
+    def follow(self, change_id: int) -> bool:
+        """Returns whether it still is the same space."""
         with self._lock, reading(self._engine) as connection:
+            if _created_at(connection, self._space) != self.created_at:
+                return False
             asked = {"space": self._space, "after": self.change_id}
             changed = self._columns.rows_of(connection.scalars(_CHANGED, asked))
             self._slots[changed[(changed >= 0) & (changed < len(self._slots))]] = _UNKNOWN
             self.change_id = change_id
+            return True
 
     def preload(self, posts: int) -> None:
         with self._lock, reading(self._engine) as connection:
@@ -181,6 +199,10 @@ class _Kept:
             slots = np.full(max(rows, len(self._columns.live)), _UNKNOWN, np.int32)
             slots[: len(self._slots)] = self._slots
             self._slots = slots
+
+
+def _created_at(connection: Connection, space: str) -> int:
+    return connection.scalar(select(spaces.c.created_at).where(spaces.c.space == space)) or 0
 
 
 def last_change(connection: Connection) -> int:

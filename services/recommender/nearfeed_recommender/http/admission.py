@@ -41,10 +41,6 @@ class Deadline:
 
     at: float
 
-    def remaining(self) -> float:
-        """Seconds until then; 0 where it has passed."""
-        return max(0.0, self.at - time.monotonic())
-
 
 class Admission:
     """Admits calls of one kind to their pool of threads. Each call gets one answer within its deadline.

@@ -66,10 +66,7 @@ _CHEAP = Provider.model_validate(
 
 @dataclass(frozen=True)
 class Parts:
-    """What stages are made of. `deadline_seconds` is for a source of which the configuration says nothing.
-
-    No source is waited for longer than `longest_seconds`, so that a response goes out within its deadline.
-    """
+    """What stages are made of. `deadline_seconds` is for a source of which the configuration says nothing."""
 
     search: Search
     stored: StoredVectors
@@ -80,7 +77,6 @@ class Parts:
     embeddings: Embeddings
     vectors: UserVectors
     deadline_seconds: float
-    longest_seconds: float
 
 
 class Pipelines:
@@ -148,7 +144,7 @@ def _stage(name: str, spec: SourceSpec, parts: Parts) -> SourceStage:
         source=source,
         key=spec.model_copy(update={"weight": 1.0, "deadline_ms": None}).model_dump_json(),
         limit=spec.limit,
-        deadline_seconds=min(_deadline(spec, parts), parts.longest_seconds),
+        deadline_seconds=_deadline(spec, parts),
         waits=source.waits or spec.deadline_ms is not None,
     )
 

@@ -1,5 +1,6 @@
 """Sources are asked at the same time, each within its deadline, and each once for a whole response."""
 
+import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -81,11 +82,12 @@ class Fetches:
     """The sources of one response. Not for use by several threads.
 
     Sources that wait for something outside, or have a deadline of their own, get threads of `threads`; the
-    others are asked in their turn, while those wait.
+    others are asked in their turn, while those wait. None is waited for after `due` (time.monotonic), be it
+    that of a fallback, so that the response goes out in time.
     """
 
-    def __init__(self, query: Query, threads: Threads) -> None:
-        self._query, self._threads = query, threads
+    def __init__(self, query: Query, threads: Threads, due: float = math.inf) -> None:
+        self._query, self._threads, self._due = query, threads, due
         self._asked: dict[Hashable, _Asked] = {}
 
     def start(self, stages: Sequence[SourceStage], filters: tuple[Filter, ...]) -> None:
@@ -133,10 +135,11 @@ class Fetches:
         if found is not None:
             return found
         if not answer.done():
-            wait([answer], max(0.0, at + stage.deadline_seconds - time.monotonic()))
+            wait([answer], max(0.0, min(at + stage.deadline_seconds, self._due) - time.monotonic()))
         if answer.cancelled() or not answer.done():
             answer.cancel()
-            raise LateSourceError(f"it has not answered within {stage.deadline_seconds * 1_000:.0f} ms")
+            waited = min(stage.deadline_seconds, max(0.0, self._due - at))
+            raise LateSourceError(f"it has not answered within {waited * 1_000:.0f} ms")
         return answer.result()
 
 

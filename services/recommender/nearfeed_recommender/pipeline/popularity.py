@@ -5,6 +5,7 @@ the window, and likes that were taken back, are known then.
 """
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from nearfeed_runtime.sql import chunks, reading
 _WHOLE_SECONDS = 300.0
 _OVERLAP_MICROS = 30_000_000  # interactions come to SQL a little late
 _MOST_CHANGED = 5_000
+_KEPT_SECONDS = 3_600.0
 DEFAULT_DAYS = 30.0
 
 
@@ -39,19 +41,29 @@ class Popularity:
         self._columns = columns
         self._counted: dict[float, Counted] = {}
         self._counted_at: dict[float, float] = {}  # monotonic, in seconds
+        self._asked_at: dict[float, float] = {}
+        self._counting = threading.Lock()
         self._seen_until = 0  # microseconds since 1970
 
     def follow(self) -> None:
-        """Counts what was engaged with since the last call, and windows that are due as a whole."""
-        now = now_micros()
+        """Counts what was engaged with since the last call, and windows that are due as a whole.
+
+        A window that nobody has asked for within an hour is let go.
+        """
+        now, moment = now_micros(), time.monotonic()
         with reading(self._engine) as connection:
             changed = _changed_since(connection, self._seen_until - _OVERLAP_MICROS)
-        for days in {DEFAULT_DAYS, *self._counted}:
-            age = time.monotonic() - self._counted_at.get(days, -math.inf)
-            if age >= _WHOLE_SECONDS or len(changed) > _MOST_CHANGED:
-                self._count(days)
-            elif changed:
-                self._count_again(days, changed)
+        with self._counting:
+            for days in {DEFAULT_DAYS, *self._counted}:
+                if days != DEFAULT_DAYS and moment - self._asked_at.get(days, moment) > _KEPT_SECONDS:
+                    del self._counted[days], self._counted_at[days], self._asked_at[days]
+                elif (
+                    moment - self._counted_at.get(days, -math.inf) >= _WHOLE_SECONDS
+                    or len(changed) > _MOST_CHANGED
+                ):
+                    self._count(days)
+                elif changed:
+                    self._count_again(days, changed)
         self._seen_until = now
 
     def ranked(self, days: float = DEFAULT_DAYS) -> Rows:
@@ -65,7 +77,13 @@ class Popularity:
         return np.where(known, users[np.where(known, rows, 0)], 0)
 
     def _window(self, days: float) -> Counted:
-        return self._counted[days] if days in self._counted else self._count(days)
+        """The first request for a window counts it, and those that come meanwhile wait for that."""
+        self._asked_at[days] = time.monotonic()
+        counted = self._counted.get(days)
+        if counted is None:
+            with self._counting:
+                counted = self._counted.get(days) or self._count(days)
+        return counted
 
     def _count(self, days: float) -> Counted:
         self._counted_at[days] = time.monotonic()
@@ -89,8 +107,8 @@ class Popularity:
         users[rows] = [count for _, count in counted]
         some = np.flatnonzero(users).astype(np.int32)
         ids = self._columns.ids
-        by_id = np.array(sorted(some.tolist(), key=lambda row: ids[row]), np.int32)
-        order = by_id[np.argsort(-users[by_id], kind="stable")]
+        names = np.array([ids[row] for row in some.tolist()], np.str_)
+        order = some[np.lexsort((names, -users[some]))]
         self._counted[days] = found = Counted(order, users)
         return found
 

@@ -81,7 +81,9 @@ class ByFormula:
         communities, shares = columns.community[rows], query.state.inputs.communities
         affinity = np.zeros(len(columns.communities))
         for community, share in shares.items():
-            affinity[columns.communities.add(community)] = share
+            code = columns.communities.find(community)
+            if code is not None and code < len(affinity):
+                affinity[code] = share
         age = np.maximum(0, query.now - columns.published_at[rows]) / HOUR_MICROS
         return {name: candidates.source_scores[number] for name, number in self._by_source.items()} | {
             "score": candidates.scores,

@@ -1,5 +1,6 @@
 """The feed: what its provider ranks for a user, then pages of it. Read `Feed.first` and `Feed.next`."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from nearfeed_recommender.serving.response import Order, Responder, Shown, encod
 from nearfeed_recommender.users.eligibility import Wish
 
 SECTION = "feed"
+_SOURCES_SHARE, _REST_SHARE = 0.6, 0.1  # of the time for a response: for its sources, and after them
 FEEDS = Counter("nearfeed_feeds_total", "Feed answers.", ["source", "degraded"])
 
 
@@ -59,15 +61,18 @@ class FeedPage:
 
 @dataclass(frozen=True)
 class Ranker:
-    """What ranks a response: the configuration that is served now, and the threads of its sources."""
+    """What ranks a response within `seconds`: the configuration that is served now, threads for sources."""
 
     config: LiveConfig
     experiments: LiveExperiments
     pipelines: Pipelines
     threads: Threads
+    seconds: float
 
-    def fetches(self, query: Query) -> Fetches:
-        return Fetches(query, self.threads)
+    def fetches(self, query: Query, until: float = math.inf) -> Fetches:
+        """The sources of a response that is due at a time of time.monotonic."""
+        own = time.monotonic() + _SOURCES_SHARE * self.seconds
+        return Fetches(query, self.threads, min(own, until - _REST_SHARE * self.seconds))
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,19 @@ class Feed:
     exposures: ExposureRecorder
     secret: bytes
 
-    def first(self, user_id: str, limit: int, wish: Wish = NO_WISH, *, explain: bool = False) -> FeedPage:
-        """Ranks for the user, keeps the ranking for the pages to come, and shows its first page."""
+    def first(
+        self,
+        user_id: str,
+        limit: int,
+        wish: Wish = NO_WISH,
+        *,
+        explain: bool = False,
+        until: float = math.inf,
+    ) -> FeedPage:
+        """Ranks for the user, keeps the ranking for the pages to come, and shows its first page.
+
+        It is due at `until`, a time of time.monotonic: sources that are late are left out.
+        """
         began, created_at = time.perf_counter(), now_micros()
         snapshot = self.ranker.config.current
         query = self.hydrator.query(user_id, wish)
@@ -96,7 +112,7 @@ class Feed:
         exposure = Exposure(request_id, None, SECTION, provider, snapshot.version, 0, began, assignment)
         with self.exposures.failure_recorded(query, exposure):
             pipeline = self.ranker.pipelines.of(snapshot)[provider]
-            ranked = pipeline.run(query, self.ranker.fetches(query), explain=explain)
+            ranked = pipeline.run(query, self.ranker.fetches(query, until), explain=explain)
         ranking = Ranking(
             request_id=request_id,
             user_id=user_id,

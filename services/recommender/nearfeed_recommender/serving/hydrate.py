@@ -46,5 +46,4 @@ class Hydrator:
 
     def follow_posts(self) -> None:
         """Takes in posts that were written since the request began."""
-        with reading(self._engine) as connection:
-            self._catalog.follow(connection)
+        self._catalog.follow()

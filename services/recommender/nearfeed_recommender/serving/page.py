@@ -1,5 +1,6 @@
 """A page: all its sections in one response, each filled by its provider, each failing alone."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nearfeed_recommender.config.schema import Page, Section
 from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.ledger.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.pipeline.candidates import nothing
+from nearfeed_recommender.pipeline.fetch import Fetches
 from nearfeed_recommender.pipeline.pipeline import RankedList
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.serving.assignment import Assignments, arms_of, assign_places, provider_of
@@ -94,10 +96,13 @@ class Pages:
     exposures: ExposureRecorder
     secret: bytes
 
-    def answer(self, name: str, user_id: str, *, explain: bool = False) -> PageAnswer:
+    def answer(
+        self, name: str, user_id: str, *, explain: bool = False, until: float = math.inf
+    ) -> PageAnswer:
         """Asks the sources of all sections at once, each once, and fills the sections in their order.
 
-        Raises UnknownPageError.
+        It is due at `until`, a time of time.monotonic: sources that are late are left out. Raises
+        UnknownPageError.
         """
         began = time.perf_counter()
         snapshot = self.ranker.config.current
@@ -106,7 +111,8 @@ class Pages:
         nonce = new_nonce()
         places = [Place(name, section.name) for section in page.sections]
         assigned = assign_places(self.ranker.experiments, snapshot.config, query, nonce, places)
-        sections = self._ranked(query, snapshot, name, assigned, explain)
+        fetches = self.ranker.fetches(query, until)
+        sections = self._ranked(query, fetches, snapshot, name, assigned, explain)
         shown = self._shown(query, sections)
         request_id = sign_request_id(
             self.secret, user_id, query.now, snapshot.version, arms_of(assigned), nonce
@@ -129,11 +135,16 @@ class Pages:
         return PageAnswer(request_id, query.space, snapshot.version, filled)
 
     def _ranked(
-        self, query: Query, snapshot: Snapshot, page: str, assigned: Assignments, explain: bool
+        self,
+        query: Query,
+        fetches: Fetches,
+        snapshot: Snapshot,
+        page: str,
+        assigned: Assignments,
+        explain: bool,
     ) -> list[RankedSection]:
         """Each section without what those before it show; one that fails is named, and the others go on."""
         pipelines = self.ranker.pipelines.of(snapshot)
-        fetches = self.ranker.fetches(query)
         sections = snapshot.config.pages[page].sections
         providers = [provider_of(assigned.get(Place(page, each.name)), each.provider) for each in sections]
         for provider in providers:

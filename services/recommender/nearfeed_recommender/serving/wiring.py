@@ -39,7 +39,6 @@ from nearfeed_runtime.sql import reading
 _EMBEDDED_SECONDS = 5.0
 _IN_PROCESS = ("faiss:", "milvus-lite:", "memory:")
 _FOLLOW_SECONDS = 1.0
-_SOURCES_SHARE = 0.6  # of the time that a response has
 _POPULARITY_SECONDS = 15.0
 _POPULARITY_IDLE_SECONDS = 300.0
 
@@ -71,7 +70,7 @@ def wire_answers(
 ) -> Answers:
     """The serving path around open back ends."""
     rule: WeightRule = settings.weight_rule
-    catalog = Catalog()
+    catalog = Catalog(engine)
     columns = catalog.columns
     embeddings = Embeddings(engine, columns)
     states = UserStates(columns, rule, secret)
@@ -83,7 +82,7 @@ def wire_answers(
     search = open_search(store, in_process=not breaker.waits)
     parts = Parts(
         search=search,
-        stored=StoredVectors(store),
+        stored=StoredVectors(store, embeddings),
         breaker=breaker,
         models=models,
         popularity=popularity,
@@ -91,20 +90,22 @@ def wire_answers(
         embeddings=embeddings,
         vectors=UserVectors(engine, embeddings),
         deadline_seconds=seconds or _EMBEDDED_SECONDS,
-        longest_seconds=_SOURCES_SHARE * settings.feed_deadline_ms / 1_000,
     )
     hydrator = Hydrator(engine, catalog, states, embeddings)
     responder = Responder(PostTexts(engine, columns), embeddings, hydrator)
-    ranker = Ranker(config, experiments.live, Pipelines(parts), source_threads())
+    response_seconds = settings.feed_deadline_ms / 1_000
+    ranker = Ranker(config, experiments.live, Pipelines(parts), source_threads(), response_seconds)
     exposures = ExposureRecorder(log, popularity)
     rankings = Rankings(engine, columns, int(settings.page_ttl_minutes * 60_000_000))
 
     def follow() -> None:
         """Keeps columns fresh while nobody asks; reads at first what the first feeds need."""
         first = catalog.change_id < 0
+        catalog.follow()
+        if not first:
+            return
         with reading(engine) as connection:
-            catalog.follow(connection)
-            space = active_space_of(connection) if first else None
+            space = active_space_of(connection)
         if space is not None:
             embeddings.preload(space)
 

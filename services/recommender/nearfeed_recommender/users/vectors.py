@@ -19,7 +19,7 @@ class UserVectors:
 
     def __init__(self, engine: Engine, embeddings: Embeddings) -> None:
         self._engine, self._embeddings = engine, embeddings
-        self._blocks: dict[str, tuple[Block, ...]] = {}
+        self._blocks: dict[tuple[str, int], tuple[Block, ...]] = {}
 
     def of(self, state: UserState, space: str) -> Vector | None:
         """None for a user without a counting interaction in the space."""
@@ -43,10 +43,11 @@ class UserVectors:
         return pool_reader(found.vectors[:NEWEST_READINGS], weights.tolist(), blocks).astype(np.float32)
 
     def _blocks_of(self, space: str) -> tuple[Block, ...] | None:
-        if space not in self._blocks:
+        key = space, self._embeddings.created_at(space)
+        blocks = self._blocks.get(key)
+        if blocks is None:
             with reading(self._engine) as connection:
                 blocks = blocks_of(connection, space)
-            if blocks is None:
-                return None
-            self._blocks[space] = blocks
-        return self._blocks[space]
+            if blocks is not None:
+                self._blocks[key] = blocks
+        return blocks
