@@ -7,8 +7,6 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-_SIZES = (1, 4, 16, 32, 64, 128, 256, 512)
-
 
 def read_rows(engine: Engine, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The rows of a SELECT in which `?` stands for each of the values.
@@ -34,20 +32,6 @@ def read_rows(engine: Engine, sql: str, values: Sequence[Any]) -> list[tuple[Any
         raise _error(engine, sql, error, lost=lost) from error
     finally:
         connection.close()
-
-
-def read_by_keys(engine: Engine, sql: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The rows of a SELECT that ends in `IN (...)`, `sql` being what stands before the parenthesis.
-
-    There are statements of a few lengths alone, so that drivers have them prepared; 512 keys a statement.
-    """
-    found: list[tuple[Any, ...]] = []
-    for start in range(0, len(keys), _SIZES[-1]):
-        some = keys[start : start + _SIZES[-1]]
-        size = next(size for size in _SIZES if size >= len(some))
-        padded = [*some, *[some[-1]] * (size - len(some))]
-        found += read_rows(engine, f"{sql} ({', '.join('?' * size)})", padded)
-    return found
 
 
 def _error(engine: Engine, sql: str, error: Exception, *, lost: bool) -> Exception:

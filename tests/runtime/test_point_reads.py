@@ -2,69 +2,27 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, event, insert, select
+from sqlalchemy import Engine, create_engine, event, insert
 from sqlalchemy.exc import DBAPIError
 
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.tables import communities
-from nearfeed_runtime.point_reads import read_by_keys, read_rows
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.point_reads import read_rows
+from nearfeed_runtime.sql import writing
 
-SQL = "SELECT community_id, created_at FROM communities WHERE community_id IN"
-KNOWN = [f"c'{number}?%s" for number in range(700)]
-UNKNOWN = [f"nobody{number}" for number in range(700)]
+SQL = "SELECT created_at FROM communities WHERE community_id = ?"
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path_factory.mktemp('points')}/nearfeed.db")
-    with writing(engine) as transaction:
-        rows = [{"community_id": name, "created_at": at} for at, name in enumerate(KNOWN)]
-        transaction.execute(insert(communities), rows)
     yield engine
     engine.dispose()
-
-
-def selected(engine: Engine, keys: list[str]) -> list[tuple[str, int]]:
-    query = select(communities).where(communities.c.community_id.in_(keys))
-    with reading(engine) as connection:
-        return sorted(tuple(row) for row in connection.execute(query))
-
-
-@settings(max_examples=40, deadline=None)
-@given(sizes=st.tuples(st.integers(0, 700), st.integers(0, 700)), random=st.randoms(use_true_random=False))
-def test_rows_of_any_number_of_keys_are_those_of_a_select(
-    engine: Engine, sizes: tuple[int, int], random: Random
-) -> None:
-    keys = [*KNOWN[: sizes[0]], *UNKNOWN[: sizes[1]]]
-    random.shuffle(keys)
-    assert sorted(read_by_keys(engine, SQL, keys)) == selected(engine, keys)
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 4, 5, 16, 17, 511, 512, 513, 1_025])
-def test_every_key_is_asked_for(engine: Engine, size: int) -> None:
-    keys = (KNOWN + UNKNOWN)[:size]
-    assert sorted(read_by_keys(engine, SQL, keys)) == selected(engine, keys)
-
-
-def test_there_are_statements_of_a_few_lengths_alone(engine: Engine) -> None:
-    asked: set[int] = set()
-
-    def trace(connection: Any, _record: object, _proxy: object) -> None:
-        connection.set_trace_callback(lambda sql: asked.add(sql.split(" IN ")[1].count("new")))
-
-    event.listen(engine, "checkout", trace)
-    for size in range(1, 600, 3):
-        read_by_keys(engine, SQL, [f"new{number}" for number in range(size)])
-    event.remove(engine, "checkout", trace)
-    engine.dispose()
-    assert asked == {1, 4, 16, 32, 64, 128, 256, 512}
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,7 +36,7 @@ def test_what_was_committed_before_is_seen(engine: Engine) -> None:
     for number in range(3):
         with writing(engine) as transaction:
             transaction.execute(insert(communities).values(community_id=f"new{number}", created_at=number))
-        assert read_by_keys(engine, SQL, [f"new{number}"]) == [(f"new{number}", number)]
+        assert read_rows(engine, SQL, [f"new{number}"]) == [(number,)]
 
 
 @pytest.mark.parametrize(("sql", "values"), [("SELECT nothing FROM nowhere", ()), ("SELECT ?", ())])

@@ -251,6 +251,7 @@ def erase(
 
     committed(context.engine, work)
     context.answers.rankings.forget(user_id)
+    context.answers.states.forget(user_id)
     context.relay.notify()
     return Response(status_code=HTTPStatus.ACCEPTED)
 

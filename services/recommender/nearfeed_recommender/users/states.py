@@ -87,6 +87,12 @@ class UserStates:
                 known = self._pending.get(event.user_id, ())
                 self._pending[event.user_id] = (*known[-_MOST_PENDING:], event)
 
+    def forget(self, user_id: str) -> None:
+        """Lets go of what this process has of a user."""
+        with self._lock:
+            for kept in (self._kept, self._pending, self._overlaid):
+                kept.pop(user_id, None)
+
     def _keep(self, state: UserState) -> None:
         with self._lock:
             pending = tuple(event for event in self._pending.get(state.user_id, ()) if not state.has(event))
