@@ -180,9 +180,8 @@ def test_what_a_ranker_knew_is_recorded_and_not_what_is_known_now() -> None:
 def test_a_post_that_is_deleted_before_it_is_recorded_keeps_its_place() -> None:
     query = query_of("p0")
     order = order_of(query, PLAIN, SCORES)
-    shown = shown_at(query, order, [0, 1])
     query.columns.put([PostFacts("p5", 2)])
-    (served,) = recorded(query, exposure_of(), order, shown)
+    (served,) = recorded(query, exposure_of(), order, [0, 1])
     assert [item.item_id for item in served.items] == ["p5", "p4"]
 
 

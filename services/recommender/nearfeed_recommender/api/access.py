@@ -13,6 +13,7 @@ from nearfeed_recommender.access.reader_tokens import TokenError
 from nearfeed_recommender.api.own_reader import refuse_other_readers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.http.admission import Admission
+from nearfeed_recommender.http.appends import Appends
 from nearfeed_recommender.settings import Scope
 
 BEARER = HTTPBearer(auto_error=False, description="an API key, or a reader's own token (JWT)")
@@ -37,6 +38,13 @@ async def _writes_of(request: Request) -> Admission:
 
 Reads = Annotated[Admission, Depends(_reads_of)]
 Writes = Annotated[Admission, Depends(_writes_of)]
+
+
+async def _appends_of(request: Request) -> Appends:
+    return cast(Appends, request.app.state.appends)
+
+
+Appending = Annotated[Appends, Depends(_appends_of)]
 
 
 async def caller_of(request: Request) -> Caller:

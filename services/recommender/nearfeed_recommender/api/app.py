@@ -31,6 +31,7 @@ from nearfeed_recommender.api.problems import Problem, install_problem_handlers
 from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql import routes as graphql_routes
 from nearfeed_recommender.http.admission import Admissions, open_admissions
+from nearfeed_recommender.http.appends import Appends
 from nearfeed_recommender.http.door import Counted
 from nearfeed_recommender.http.work_pool import WorkPool
 from nearfeed_recommender.page import api_docs
@@ -40,6 +41,7 @@ from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.metrics import exposition
 
 _ALL_EMBEDDED = 3
+_MOST_APPENDS = 272  # as many requests as write threads and their queue would hold
 _HEALTH_THREADS = 2
 _HEALTH_WAITING = 16
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -77,6 +79,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     app.state.recent = RecentCalls()
     app.state.admissions = _admissions(context.settings)
+    app.state.appends = Appends(context.log, _MOST_APPENDS)
     app.state.exposition = exposition
     app.state.health = WorkPool("health", _HEALTH_THREADS, _HEALTH_WAITING)
     known = Depends(refuse_unknown_parameters)

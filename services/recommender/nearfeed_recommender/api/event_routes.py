@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from nearfeed_contracts.events import Event, Impression, Interaction, Kind, value_belongs_to_rating
 from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, Id, IsoTime, to_micros
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.api.access import Context, Writes, require
+from nearfeed_recommender.api.access import Appending, Context, Writes, require
 from nearfeed_recommender.api.clock import require_not_ahead
 from nearfeed_recommender.api.feed_routes import json_response
 from nearfeed_recommender.api.parameters import refuse_unknown_parameters
@@ -96,7 +96,11 @@ OneOrMany = Annotated[
     response_model=AcceptedOut,
 )
 async def post_events(
-    request: Request, context: Context, writes: Writes, body: Annotated[OneOrMany, Body()]
+    request: Request,
+    context: Context,
+    writes: Writes,
+    appends: Appending,
+    body: Annotated[OneOrMany, Body()],
 ) -> Response:
     """Takes one event or `{"events": [...]}`: all or none. Actions are in the user's next feed.
 
@@ -105,29 +109,25 @@ async def post_events(
     without one is attributed to the newest impression of the post in the day before it. Other processes have
     the events when their consumer has read them, within a second.
     """
-    return json_response(await writes.run(request, lambda _: _accept(context, body)), HTTPStatus.ACCEPTED)
-
-
-def _accept(context: ApiContext, body: EventIn | EventsIn) -> bytes:
-    """Puts the events on the log, and lays them over what this process has of their users."""
     many = isinstance(body, EventsIn)
     events: list[EventIn] = body.events if isinstance(body, EventsIn) else [body]
     for index, event in enumerate(events):
         field = f"events.{index}.occurred_at" if many else "occurred_at"
         require_not_ahead(context, field, to_micros(event.occurred_at))
-    _require_known(context, events, many)
+    columns = context.answers.catalog.columns
+    if not all(columns.has_live(event.item_id) for event in events):
+        await writes.run(request, lambda _: _require_known(context, events, many))
     now = datetime.now(UTC)
     accepted = [event.to_event(now) for event in events]
-    context.log.append([record_of(event) for event in accepted])
+    await writes.append(appends, [record_of(event) for event in accepted])
     context.answers.states.accept(event for event in accepted if isinstance(event, Interaction))
-    return orjson.dumps({"accepted": len(events)})
+    return json_response(orjson.dumps({"accepted": len(events)}), HTTPStatus.ACCEPTED)
 
 
 def _require_known(context: ApiContext, events: list[EventIn], many: bool) -> None:
+    """Raises FieldError with the posts that are unknown, after a look for new ones in SQL."""
     columns = context.answers.catalog.columns
-    unknown = [event.item_id for event in events if not columns.has_live(event.item_id)]
-    if unknown:
-        context.answers.feed.hydrator.follow_posts()
+    context.answers.catalog.follow()
     faults = [
         FieldFault(
             field=f"events.{index}.item_id" if many else "item_id",

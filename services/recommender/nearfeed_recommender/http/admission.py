@@ -7,7 +7,7 @@ and a place in the queue is refused at once rather than given up later.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,8 @@ from prometheus_client import Counter
 from starlette.requests import HTTPConnection
 
 from nearfeed_contracts.errors import BackendUnavailableError
+from nearfeed_contracts.event_log import Record
+from nearfeed_recommender.http.appends import Appends
 from nearfeed_recommender.http.processor import Processor
 from nearfeed_recommender.http.turns import Turns
 from nearfeed_recommender.http.work_pool import ClientGoneError, PoolError, PoolFullError, WorkPool
@@ -103,6 +105,13 @@ class Admission:
                 raise self._refusal(refused) from None
             reason = refused.reason
         return await self._cheaply(cheap, reason, now + self._seconds, is_gone)
+
+    async def append(self, appends: Appends, records: Sequence[Record]) -> None:
+        """Returns when records are on the log. Raises LogUnavailableError and OverloadedError (503)."""
+        try:
+            await appends.put(records, time.monotonic() + _END_SHARE * self._seconds)
+        except PoolError as refused:
+            raise self._refusal(refused) from None
 
     async def _cheaply(
         self, cheap: Callable[[], T], reason: str, end_by: float, is_gone: Callable[[], bool]
