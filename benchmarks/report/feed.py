@@ -106,7 +106,7 @@ def _measured(now: Figures, before: Figures) -> str:
     text = _MEASURED.format(
         place=machine(newest.rows[0]),
         generators=newest.rows[0]["load_generators"],
-        runs=max(row["runs"] for row in newest.rows),
+        runs=" to ".join(sorted({row["runs"] for row in newest.rows}, key=int)),
         others=max(row["others_cores"] for row in newest.rows),
         floor=floor,
     )
