@@ -37,7 +37,6 @@ from nearfeed_runtime.process import Loop
 from nearfeed_runtime.sql import reading
 
 _EMBEDDED_SECONDS = 5.0
-_IN_PROCESS = ("faiss:", "milvus-lite:", "memory:")
 _FOLLOW_SECONDS = 1.0
 _POPULARITY_SECONDS = 15.0
 _POPULARITY_IDLE_SECONDS = 300.0
@@ -140,5 +139,5 @@ def wire_answers(
 
 def search_seconds(settings: RecommenderSettings) -> float | None:
     """A store in this process cannot be cut off, and is slow only where all is."""
-    in_process = settings.vectors_url.startswith(_IN_PROCESS)
+    in_process = "NEARFEED_VECTORS_URL" in settings.embedded
     return None if in_process else settings.search_timeout_ms / 1_000
