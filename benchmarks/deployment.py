@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
 
@@ -27,8 +28,8 @@ def deployed(installation: Installation, **settings: str) -> Iterator[httpx.Clie
             for name, command in _HEALTH.items()
         ]
         client = stack.enter_context(api(installation, **settings))
-        for health, process in started:
-            wait_ready(health, process)
+        for health, process, log in started:
+            wait_ready(health, process, log)
         yield client
 
 
@@ -36,8 +37,8 @@ def deployed(installation: Installation, **settings: str) -> Iterator[httpx.Clie
 def api(installation: Installation, **settings: str) -> Iterator[httpx.Client]:
     """Runs the API alone; the client comes when it is ready."""
     command = ("nearfeed-recommender", "api")
-    with _listening(installation, "api", command, "port", settings) as (client, process):
-        wait_ready(client, process)
+    with _listening(installation, "api", command, "port", settings) as (client, process, log):
+        wait_ready(client, process, log)
         yield client
 
 
@@ -48,17 +49,18 @@ def _listening(
     command: tuple[str, ...],
     port_setting: str,
     settings: Mapping[str, str],
-) -> "Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]":
-    """A process, and a client for the port that it listens on. Raises RuntimeError if it ends badly."""
+) -> "Iterator[tuple[httpx.Client, subprocess.Popen[bytes], Path]]":
+    """A process, a client for the port that it listens on, its log. Raises RuntimeError if it ends badly."""
     port = free_port()
     environment = installation.environment(**{**settings, port_setting: str(port)})
-    with (installation.folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(located(command), env=environment, stdout=log, stderr=log)
+    log = installation.folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(located(command), env=environment, stdout=output, stderr=output)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            yield client, process
+            yield client, process, log
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(_STOP_SECONDS)
     if status:
-        raise RuntimeError(f"{' '.join(command)} ended with {status}; see {log.name}")
+        raise RuntimeError(f"{' '.join(command)} ended with {status}; see {log}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 START_SECONDS = 120
+_LOG_END = 1_000  # characters
 
 
 def free_port() -> int:
@@ -41,16 +42,20 @@ def served(data_dir: Path, **settings: str) -> Iterator[httpx.Client]:
         process.wait(60)
 
 
-def wait_ready(client: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    """Raises RuntimeError where the server ends or takes too long."""
+def wait_ready(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path | None = None) -> None:
+    """Raises RuntimeError, with the end of its log, where the server ends or takes too long."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with status {process.returncode}")
+            raise RuntimeError(f"the server ended with status {process.returncode}{_end_of(log)}")
         try:
             if client.get("/readyz").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise RuntimeError("the server was not ready in time")
+    raise RuntimeError(f"the server was not ready in time{_end_of(log)}")
+
+
+def _end_of(log: Path | None) -> str:
+    return f"; its log ends with: {log.read_text()[-_LOG_END:]}" if log else ""
