@@ -120,6 +120,17 @@ def test_another_process_waits_for_a_ranking_that_was_just_made(
     assert [each.request_id for each in found] == ["r"]
 
 
+def test_a_ranking_in_the_format_of_another_version_has_expired(world: Any) -> None:
+    columns, created_at = Columns(), now_micros()
+    written = Rankings(world.engine, columns, TTL)
+    written.put(ranking_of("r", some(columns, "a")))
+    written.flush()
+    with world.engine.begin() as transaction:
+        transaction.execute(feed_pages.update().values(page='{"items": ["a"]}'))
+    with pytest.raises(ExpiredCursorError):
+        Rankings(world.engine, columns, TTL).get("r", created_at - PATIENCE_SECONDS * 1_000_000)
+
+
 def test_a_loop_writes_what_waits_also_when_it_ends_and_removes_what_is_old(world: Any) -> None:
     columns = Columns()
     rankings = Rankings(world.engine, columns, TTL)

@@ -128,17 +128,26 @@ def user_inputs(query: Query) -> ReaderInputs:
 
 def post_inputs(query: Query, candidates: Candidates, users: Sequence[int]) -> list[PostInputs]:
     """The candidates as they are now, with how many users (n) each has and what its sources said of it."""
-    columns, names = query.columns, candidates.names
-    found = zip(candidates.ranks.T.tolist(), candidates.source_scores.T.tolist(), strict=True)
+    columns, names, rows = query.columns, candidates.names, candidates.rows
+    known = zip(
+        rows.tolist(),
+        columns.community[rows].tolist(),
+        columns.author[rows].tolist(),
+        columns.published_at[rows].tolist(),
+        users,
+        candidates.ranks.T.tolist(),
+        candidates.source_scores.T.tolist(),
+        strict=True,
+    )
     made = []
-    for row, count, (ranks, scores) in zip(candidates.rows.tolist(), users, found, strict=True):
+    for row, community, author, published_at, count, ranks, scores in known:
         by = [number for number, rank in enumerate(ranks) if rank]
         made.append(
             PostInputs(
                 item_id=columns.ids[row],
-                community_id=columns.communities.values[columns.community[row]],
-                author_id=columns.authors.values[columns.author[row]],
-                published_at=int(columns.published_at[row]),
+                community_id=columns.communities.values[community],
+                author_id=columns.authors.values[author],
+                published_at=published_at,
                 tags=columns.tags_of(row),
                 readers=count,
                 ranks={names[number]: ranks[number] for number in by},

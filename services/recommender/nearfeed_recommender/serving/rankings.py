@@ -48,7 +48,7 @@ _AT_ONCE = 200
 _COMMITTED_WITHIN_MICROS = 10_000_000
 _WAIT_SECONDS = 0.5
 _LOOK_SECONDS = 0.02
-_PACKED = {"f": ("<f4", "<f8"), "i": ("<u1", "<u2", "<u4"), "u": ("<u1",)}
+_FORMAT = 2  # of `page`; a ranking in the format of another version of Nearfeed has expired
 _FILTERS: TypeAdapter[tuple[Filter, ...]] = TypeAdapter(tuple[Filter, ...])
 
 
@@ -199,6 +199,7 @@ def _row(ranking: Ranking, columns: Columns) -> dict[str, Any]:
     ids = columns.ids
     trace = candidates.trace
     body = {
+        "format": _FORMAT,
         "space": ranking.space,
         "provider": ranking.provider,
         "config_version": ranking.config_version,
@@ -212,7 +213,7 @@ def _row(ranking: Ranking, columns: Columns) -> dict[str, Any]:
         "items": list(map(ids.__getitem__, candidates.rows.tolist())),
         "scores": _packed(candidates.scores),
         "sources": _packed(candidates.source),
-        "found": [_found(*each) for each in zip(candidates.ranks, candidates.source_scores, strict=True)],
+        "found": _found(candidates.ranks, candidates.source_scores),
         "marks": [trace.of(row) for row in candidates.rows.tolist()] if trace else None,
     }
     page = orjson.dumps(body, default=tuple).decode()
@@ -225,10 +226,10 @@ def _row(ranking: Ranking, columns: Columns) -> dict[str, Any]:
 
 
 def _found(ranks: Ranks, scores: Values) -> dict[str, str]:
-    """What one source has found: whether each post of the ranking, and the ranks and scores of those."""
+    """What the sources have found, all (sources, candidates): where, and the ranks and scores there."""
     found = ranks > 0
     return {
-        "found": _packed(np.packbits(found)),
+        "where": _packed(np.packbits(found)),
         "ranks": _packed(ranks[found]),
         "scores": _packed(scores[found]),
     }
@@ -236,23 +237,24 @@ def _found(ranks: Ranks, scores: Values) -> dict[str, str]:
 
 def _packed(values: NDArray[Any]) -> str:
     """Base64 of the numbers in the smallest of a few types that has them exactly, after the type's letter."""
-    *smaller, largest = _PACKED[values.dtype.kind]
-    for letter in smaller:
+    if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            packed = values.astype(letter)
-        if (packed == values).all():
-            break
+            packed = values.astype("<f4")
+        if not np.array_equal(packed, values):
+            packed = values.astype("<f8")
     else:
-        letter, packed = largest, values.astype(largest)
-    return letter[1:] + base64.b64encode(packed.tobytes()).decode()
+        packed = values.astype(np.min_scalar_type(values.max(initial=0)).newbyteorder("<"))
+    return packed.dtype.str[1:] + base64.b64encode(packed.data).decode()
 
 
 def _unpacked(text: str) -> NDArray[Any]:
     return np.frombuffer(base64.b64decode(text[2:]), f"<{text[:2]}")
 
 
-def _ranking_of(row: Mapping[str, Any], columns: Columns) -> Ranking:
+def _ranking_of(row: Mapping[str, Any], columns: Columns) -> Ranking | None:
     body = orjson.loads(row["page"])
+    if body.get("format") != _FORMAT:
+        return None
     assignment = body["assignment"]
     return Ranking(
         request_id=row["request_id"],
@@ -271,11 +273,11 @@ def _ranking_of(row: Mapping[str, Any], columns: Columns) -> Ranking:
 
 def _candidates_of(body: Mapping[str, Any], columns: Columns) -> Candidates:
     rows = columns.reserve(body["items"])
-    ranks = np.zeros((len(body["found"]), len(rows)), np.int32)
+    ranks = np.zeros((len(body["names"]) - 1, len(rows)), np.int32)
     scores = np.zeros(ranks.shape)
-    for number, each in enumerate(body["found"]):
-        found = np.unpackbits(_unpacked(each["found"]), count=len(rows)).astype(np.bool_)
-        ranks[number, found], scores[number, found] = _unpacked(each["ranks"]), _unpacked(each["scores"])
+    places = np.unpackbits(_unpacked(body["found"]["where"]), count=ranks.size)
+    found = places.astype(np.bool_).reshape(ranks.shape)
+    ranks[found], scores[found] = _unpacked(body["found"]["ranks"]), _unpacked(body["found"]["scores"])
     return Candidates(
         rows,
         _unpacked(body["scores"]).astype(np.float64),
