@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from nearfeed_backends.errors import DATABASE, BackendSettingError, unknown_scheme
 from nearfeed_backends.migrations import HEAD, current_revision, migrate
 from nearfeed_backends.mysql_database import migrate_alone, mysql_engine
+from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError
 from nearfeed_contracts.tables import READ_ONLY_OPTION
 
 BUSY_TIMEOUT_SECONDS = 10
@@ -29,6 +30,8 @@ _REMEDIES = {
 
 def open_database(url: str) -> Engine:
     """The migrated database of a URL. Raises BackendSettingError that says what to mend.
+
+    Raises BackendUnavailableError where no server answers.
 
     With the engine's execution option READ_ONLY_OPTION a transaction reads a snapshot and waits for
     nobody. Else, on SQLite, it takes the write lock from its first statement on, and waits up to ten
@@ -130,7 +133,8 @@ def _bring_to_head(engine: Engine) -> None:
         migrate(connection)
 
 
-def _told(engine: Engine, error: DBAPIError) -> BackendSettingError:
+def _told(engine: Engine, error: DBAPIError) -> NearfeedError:
     cause = str(error.orig)
     remedy = next((text for key, text in _REMEDIES.items() if key in cause), "name one that can be written")
-    return BackendSettingError(f"{DATABASE}: {engine.url} cannot be opened ({cause}); {remedy}.")
+    sentence = f"{DATABASE}: {engine.url} cannot be opened ({cause}); {remedy}."
+    return BackendUnavailableError(sentence) if "connect" in cause else BackendSettingError(sentence)

@@ -3,21 +3,25 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
-from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError
 from nearfeed_runtime.health import Checks, health_listener
+
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
 
-
 _LOOK_SECONDS = 1.0
+_SERVERS_START_SECONDS = 45.0  # less than the startup probes allow
+_RETRY_SECONDS = 1.0
 
 
 class LoopEndedError(NearfeedError):
@@ -29,6 +33,22 @@ class Loop(NamedTuple):
 
     name: str
     run: Callable[[threading.Event], None]
+
+
+def opened(bootstrap: Callable[[], T]) -> T:
+    """What `bootstrap` returns; it is called again for 45 s while a server does not answer.
+
+    A service is often started together with its servers. Raises BackendUnavailableError after that time.
+    """
+    give_up = time.monotonic() + _SERVERS_START_SECONDS
+    while True:
+        try:
+            return bootstrap()
+        except BackendUnavailableError as error:
+            if time.monotonic() >= give_up:
+                raise
+            logger.warning("waiting for a server", error=str(error))
+            time.sleep(_RETRY_SECONDS)
 
 
 @contextmanager

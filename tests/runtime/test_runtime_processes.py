@@ -17,10 +17,13 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from nearfeed_backends.opening import open_database, open_log
+from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import interactions, positions
 from nearfeed_contracts.topics import INTERACTIONS, record_of
 from nearfeed_recommender.readers.consuming import GROUP
+from nearfeed_runtime import process as process_module
+from nearfeed_runtime.process import opened
 
 PATIENCE_SECONDS = 60
 PROCESSES = {
@@ -123,6 +126,39 @@ def test_what_is_wrong_with_the_settings_is_told_in_one_sentence(tmp_path: Path)
         assert done.returncode == 2, (setting, done.stderr)
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"nearfeed: {setting}: ")
+
+
+def test_a_service_waits_for_a_server_that_is_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "_RETRY_SECONDS", 0.0)
+    failures = [BackendUnavailableError("no broker answers"), BackendUnavailableError("no Milvus answers")]
+
+    def bootstrap() -> str:
+        if failures:
+            raise failures.pop()
+        return "service"
+
+    assert opened(bootstrap) == "service"
+    assert not failures
+
+
+def test_a_service_ends_where_a_server_does_not_start_or_a_setting_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[NearfeedError] = []
+
+    def bootstrap(error: NearfeedError) -> None:
+        calls.append(error)
+        raise error
+
+    wrong, missing = NearfeedError("no such scheme"), BackendUnavailableError("no broker answers")
+    with pytest.raises(NearfeedError, match="no such scheme"):
+        opened(lambda: bootstrap(wrong))
+    assert calls == [wrong]
+    monkeypatch.setattr(process_module, "_SERVERS_START_SECONDS", 0.05)
+    monkeypatch.setattr(process_module, "_RETRY_SECONDS", 0.01)
+    with pytest.raises(BackendUnavailableError, match="no broker"):
+        opened(lambda: bootstrap(missing))
+    assert calls.count(missing) > 1
 
 
 def test_migrate_makes_the_schema(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from nearfeed_embedder.bootstrap import bootstrap
@@ -9,7 +10,7 @@ from nearfeed_embedder.commands import make_app
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
-from nearfeed_runtime.process import run_until_signal, told_errors
+from nearfeed_runtime.process import opened, run_until_signal, told_errors
 from nearfeed_runtime.settings import load_settings
 
 
@@ -23,7 +24,7 @@ def main() -> None:
 def serve() -> None:
     """Give vectors to new posts until told to stop."""
     settings = _settings()
-    with closing(bootstrap(settings)) as embedder:
+    with closing(opened(partial(bootstrap, settings))) as embedder:
         run_until_signal(embedder.loops, health_port=settings.health_port, checks=embedder.checks)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from nearfeed_indexer.bootstrap import bootstrap
@@ -9,7 +10,7 @@ from nearfeed_indexer.commands import make_app
 from nearfeed_indexer.settings import IndexerSettings
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
-from nearfeed_runtime.process import run_until_signal, told_errors
+from nearfeed_runtime.process import opened, run_until_signal, told_errors
 from nearfeed_runtime.settings import load_settings
 
 
@@ -23,7 +24,7 @@ def main() -> None:
 def serve() -> None:
     """Apply posts and vectors from the log until told to stop."""
     settings = _settings()
-    with closing(bootstrap(settings)) as indexer:
+    with closing(opened(partial(bootstrap, settings))) as indexer:
         run_until_signal(indexer.loops, health_port=settings.health_port, checks=indexer.checks)
 
 

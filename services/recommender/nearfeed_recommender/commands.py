@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from nearfeed_recommender.workers import supervise_workers
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
 from nearfeed_runtime.parent import end_with
-from nearfeed_runtime.process import run_until_signal, running
+from nearfeed_runtime.process import opened, run_until_signal, running
 from nearfeed_runtime.settings import load_settings
 
 logger = structlog.get_logger(__name__)
@@ -42,7 +43,7 @@ def api(host: str | None = None, port: int | None = None) -> None:
     settings = load_settings(RecommenderSettings, host=host, port=port)
     configure_logs(settings.log_level)
     check_workers(settings)
-    with closing(bind(settings, keys_in_sql)) as listener:
+    with closing(opened(partial(bind, settings, keys_in_sql))) as listener:
         if settings.api_workers == 1:
             _serve(settings, listener)
             return
@@ -66,9 +67,9 @@ def api_worker(listener: int, parent: int) -> None:
 
 
 def _serve(settings: RecommenderSettings, listener: socket.socket) -> None:
-    # The server ends in order on SIGTERM and raises it again then, which must not cut short the loops.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    with closing(bootstrap(settings)) as service:
+    with closing(opened(partial(bootstrap, settings))) as service:
+        # The server ends in order on SIGTERM and raises it again then, which must not cut short the loops.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         with running(service.api_loops):
             logger.info("started", address=_address(listener))
             serve(service.app, listener)
@@ -84,7 +85,7 @@ def consume() -> None:
     """Turn events into rows and user vectors."""
     settings = load_settings(RecommenderSettings)
     configure_logs(settings.log_level)
-    with closing(bootstrap_consumer(settings)) as service:
+    with closing(opened(partial(bootstrap_consumer, settings))) as service:
         run_until_signal(service.consumer_loops, health_port=settings.health_port, checks=service.checks)
 
 
