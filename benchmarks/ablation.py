@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.lists import add_files, inputs_of, trained
 from benchmarks.results_file import put_rows
 from nearfeed_contracts.runs import Block
-from nearfeed_embedder.evaluation.lists import read_lists
+from nearfeed_embedder.comparison.lists import read_lists
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.evaluation.vectors import by_vectors

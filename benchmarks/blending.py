@@ -31,13 +31,13 @@ from nearfeed_core.splits import HeldOut, TimeSplit
 from nearfeed_embedder.baselines.als import fit_als
 from nearfeed_embedder.baselines.popularity import popularity, recent_popularity
 from nearfeed_embedder.baselines.random_walk import random_walk
+from nearfeed_embedder.comparison.blends import DEPTH, by_fusion
+from nearfeed_embedder.comparison.compare import gains, intervals
+from nearfeed_embedder.comparison.files import read_files
+from nearfeed_embedder.comparison.lists import read_lists
 from nearfeed_embedder.dataset import Readings
 from nearfeed_embedder.devices import device_of
-from nearfeed_embedder.evaluation.blends import DEPTH, by_fusion
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.compare import gains, intervals
-from nearfeed_embedder.evaluation.files import read_files
-from nearfeed_embedder.evaluation.lists import read_lists
 from nearfeed_embedder.evaluation.ranked import by_neighbours
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, K, Ranking, rank, ranked_of
 from nearfeed_embedder.evaluation.split import Scorer, Split

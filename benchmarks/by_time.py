@@ -13,11 +13,11 @@ from pathlib import Path
 
 from benchmarks.lists import scored
 from benchmarks.results_file import put_rows
+from nearfeed_embedder.comparison.files import read_files
+from nearfeed_embedder.comparison.models import DEFAULT, baseline_of
+from nearfeed_embedder.comparison.models import inputs_of as inputs_of_baselines
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.files import read_files
-from nearfeed_embedder.evaluation.models import DEFAULT, baseline_of
-from nearfeed_embedder.evaluation.models import inputs_of as inputs_of_baselines
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.graph.features import vocabulary_of
 from nearfeed_embedder.recipe import recipe_of

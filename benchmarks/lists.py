@@ -22,10 +22,10 @@ from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.ease import ease
 from nearfeed_embedder.baselines.item_knn import item_knn
 from nearfeed_embedder.baselines.popularity import popularity
+from nearfeed_embedder.comparison.compare import gains, intervals
+from nearfeed_embedder.comparison.lists import PARTS, read_lists
 from nearfeed_embedder.dataset import Dataset, Post, Readings
 from nearfeed_embedder.devices import device_of
-from nearfeed_embedder.evaluation.compare import gains, intervals
-from nearfeed_embedder.evaluation.lists import PARTS, read_lists
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.graph.features import Features

@@ -21,9 +21,9 @@ import numpy as np
 from benchmarks.results_file import put_rows
 from nearfeed_core.bootstrap import bootstrap_mean
 from nearfeed_embedder.baselines.text import text
+from nearfeed_embedder.comparison.files import read_files
 from nearfeed_embedder.dataset import Dataset, Rows
 from nearfeed_embedder.devices import device_of
-from nearfeed_embedder.evaluation.files import read_files
 from nearfeed_embedder.evaluation.hidden import Hidden, hide_posts, split_hidden
 from nearfeed_embedder.evaluation.ranking import RECALL, K, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split

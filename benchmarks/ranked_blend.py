@@ -30,9 +30,9 @@ from nearfeed_core.ranking_features import FeatureSpec, Featuriser, fit_spec
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs, reader_of
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_core.splits import HeldOut, TimeSplit, split_by_time
+from nearfeed_embedder.comparison.blends import by_fusion
 from nearfeed_embedder.dataset import Readings, Rows, profile
 from nearfeed_embedder.devices import device_of
-from nearfeed_embedder.evaluation.blends import by_fusion
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import Ranking, rank, ranked_of
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split

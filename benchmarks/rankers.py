@@ -25,10 +25,10 @@ from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.baselines.als import als
 from nearfeed_embedder.baselines.item_knn import item_knn
 from nearfeed_embedder.baselines.popularity import recent_popularity
+from nearfeed_embedder.comparison.compare import gains, intervals
+from nearfeed_embedder.comparison.files import read_files
 from nearfeed_embedder.dataset import Dataset, Rows
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.compare import gains, intervals
-from nearfeed_embedder.evaluation.files import read_files
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split
 from nearfeed_embedder.rankers.catalogue import Catalogue

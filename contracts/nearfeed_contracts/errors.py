@@ -1,4 +1,4 @@
-"""Errors that every package may raise and every entry point knows how to tell."""
+"""Errors that every package may raise and every entry point shows to the user."""
 
 
 class NearfeedError(Exception):
@@ -15,3 +15,8 @@ class ConflictError(NearfeedError):
 
 class BackendUnavailableError(NearfeedError):
     """A back end that does not answer now; the same call may go through later."""
+
+
+def public_message(error: Exception, otherwise: str) -> str:
+    """What a client may read of an error: the text of a NearfeedError, else `otherwise`."""
+    return str(error) if isinstance(error, NearfeedError) else otherwise

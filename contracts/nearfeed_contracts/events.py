@@ -33,6 +33,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Control = Literal["block", "mute", "follow", "less", "hide"]
 ServedState = Literal["whole", "degraded", "failed"]
+HOLDOUT = "holdout"  # the arm of users who are kept out of experiments
 Attribution = Literal["told", "window", "none", "unknown", "forged"]
 
 VectorArray = NDArray[np.float32]

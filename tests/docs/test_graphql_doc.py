@@ -18,7 +18,7 @@ from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import active_space, communities, edges, interactions, items, spaces, vertices
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.graphql import limits
 from nearfeed_recommender.graphql.limits import MAX_COST
 from nearfeed_recommender.settings import RecommenderSettings

@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY
 
 from nearfeed_contracts.events import Attribution
 from nearfeed_contracts.tables import metadata
-from nearfeed_recommender.api.event_routes import EventsIn
-from nearfeed_recommender.api.ledger_routes import router
+from nearfeed_recommender.http.events import EventsIn
+from nearfeed_recommender.http.exposure_log import router
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text()
 

@@ -25,7 +25,7 @@ from nearfeed_backends.kafka_settings import read_url
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.tables import interactions, items, memberships
-from nearfeed_recommender.mapping.topics import read_topic_map
+from nearfeed_recommender.ingest.topic_map import read_topic_map
 from nearfeed_standalone.importing.database_map import read_database_map
 from servers import fresh_database, kafka_url
 

@@ -15,15 +15,15 @@ from tests.embedder.taste import make_posts, make_readings
 from nearfeed_contracts.runs import Block, DataWindow, Manifest, Run, open_run, write_manifest, write_vectors
 from nearfeed_core.readings import DAY_MICROS, WeightRule
 from nearfeed_embedder.bootstrap import bootstrap
-from nearfeed_embedder.evaluation.files import DataFileError, read_files
-from nearfeed_embedder.evaluation.lists import SplitFileError, read_lists
-from nearfeed_embedder.evaluation.models import UnfitModelError, UnknownModelError, baseline_of
-from nearfeed_embedder.evaluation.operation import evaluate
+from nearfeed_embedder.comparison.files import DataFileError, read_files
+from nearfeed_embedder.comparison.lists import SplitFileError, read_lists
+from nearfeed_embedder.comparison.models import UnfitModelError, UnknownModelError, baseline_of
+from nearfeed_embedder.comparison.operation import evaluate
+from nearfeed_embedder.comparison.report import COLUMNS
+from nearfeed_embedder.comparison.runs import LeakyRunError, scorer_of_run
+from nearfeed_embedder.comparison.sources import SplitError
 from nearfeed_embedder.evaluation.ranking import NAMES, rank
-from nearfeed_embedder.evaluation.report import COLUMNS
-from nearfeed_embedder.evaluation.runs import LeakyRunError, scorer_of_run
 from nearfeed_embedder.evaluation.slices import AMONG_NEW_POSTS, NEW_POSTS, reader_slices
-from nearfeed_embedder.evaluation.sources import SplitError
 from nearfeed_embedder.evaluation.split import Split
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.settings import EmbedderSettings

@@ -25,11 +25,11 @@ from nearfeed_contracts.runs import (
     write_neighbours,
 )
 from nearfeed_core.fusion import fused
-from nearfeed_embedder.evaluation.blends import Blend, blend_of, by_fusion
-from nearfeed_embedder.evaluation.models import UnfitModelError, UnknownModelError
-from nearfeed_embedder.evaluation.operation import evaluate
+from nearfeed_embedder.comparison.blends import Blend, blend_of, by_fusion
+from nearfeed_embedder.comparison.models import UnfitModelError, UnknownModelError
+from nearfeed_embedder.comparison.operation import evaluate
+from nearfeed_embedder.comparison.runs import LeakyRunError, scorer_of_run
 from nearfeed_embedder.evaluation.ranking import rank
-from nearfeed_embedder.evaluation.runs import LeakyRunError, scorer_of_run
 from nearfeed_embedder.evaluation.split import Split
 from nearfeed_embedder.operations import train_run
 from nearfeed_embedder.settings import EmbedderSettings

@@ -11,10 +11,10 @@ from nearfeed_contracts.runs import Block
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_core.splits import split_by_time
+from nearfeed_embedder.comparison.compare import compare, gains
 from nearfeed_embedder.dataset import Dataset, Post, Readings
 from nearfeed_embedder.evaluation import ranking as ranking_module
 from nearfeed_embedder.evaluation.by_time import split_dataset
-from nearfeed_embedder.evaluation.compare import compare, gains
 from nearfeed_embedder.evaluation.ranking import NAMES, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.evaluation.vectors import by_vectors, pool_readers

@@ -20,16 +20,16 @@ from nearfeed_contracts.tables import interactions
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_embedder import run as run_module
 from nearfeed_embedder import training
+from nearfeed_embedder.comparison.quality_gate import RefusedModelError, check_worth
 from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
-from nearfeed_embedder.evaluation.worth import RefusedModelError, check_worth
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.operations import TimeError, evaluate_models, list_trained, retrain_run, train_run
+from nearfeed_embedder.recipe import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.encode import encode
-from nearfeed_embedder.trainers.options import UnknownRecipeError
 from nearfeed_runtime.operations import Listed, Progress, Said
 from nearfeed_runtime.settings import SettingsError
 

@@ -11,10 +11,10 @@ from tests.embedder.taste import make_dataset, make_readings
 from nearfeed_contracts.runs import BrokenRunError, Run, list_runs, open_run
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.splits import split_by_time
+from nearfeed_embedder.comparison.runs import scorer_of_run
 from nearfeed_embedder.dataset import Readings, profile
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
-from nearfeed_embedder.evaluation.runs import scorer_of_run
 from nearfeed_embedder.operations import evaluate_models, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish

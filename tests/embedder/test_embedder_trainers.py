@@ -18,9 +18,9 @@ from nearfeed_contracts.runs import RankedBatch, Run, list_runs, open_run
 from nearfeed_core.pooling import pool_reader
 from nearfeed_embedder.baselines.als import als, fit_als
 from nearfeed_embedder.baselines.item_knn import item_similarities
-from nearfeed_embedder.evaluation import worth
+from nearfeed_embedder.comparison import quality_gate as worth
+from nearfeed_embedder.comparison.quality_gate import RefusedModelError
 from nearfeed_embedder.evaluation.by_time import read_matrix
-from nearfeed_embedder.evaluation.worth import RefusedModelError
 from nearfeed_embedder.linear.fold_in import whitened
 from nearfeed_embedder.operations import retrain_run, train_run
 from nearfeed_embedder.settings import EmbedderSettings

@@ -21,12 +21,12 @@ from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
 from nearfeed_contracts.topics import record_of
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
+from nearfeed_recommender.app.server import bind
 from nearfeed_recommender.catalog.embeddings import CONTEXTS
-from nearfeed_recommender.catalogue import ItemDraft, put_items
-from nearfeed_recommender.readers.memberships import put_memberships
-from nearfeed_recommender.server import bind
+from nearfeed_recommender.catalog.writes import ItemDraft, put_items
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.users.memberships import put_memberships
 from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.process import Loop, every, running
 from nearfeed_runtime.sql import committed, reading, upsert, writing

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
 from nearfeed_contracts.tables import audit, experiment_results
-from nearfeed_recommender.experiments.findings import IntervalOut, MeasuredOut, MismatchOut, Results
+from nearfeed_recommender.experiments.report_schema import IntervalOut, MeasuredOut, MismatchOut, Results
 from nearfeed_recommender.experiments.snapshots import row_of
 from nearfeed_runtime.sql import reading, upsert, writing
 

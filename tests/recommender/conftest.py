@@ -16,11 +16,11 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import active_space, item_contexts, items, metadata, spaces
 from nearfeed_contracts.vector_store import StoredVector, VectorStore
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
+from nearfeed_recommender.app.wiring import Recommender
 from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_recommender.settings import RecommenderSettings
-from nearfeed_recommender.wiring import Recommender
 from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import reading, upsert, writing
 from servers import fresh_database

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from nearfeed_recommender.config.documents import Document
+from nearfeed_recommender.config.document import Document
 from nearfeed_recommender.config.versions import Statement
-from nearfeed_recommender.experiments.checks import check_design
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore, put_draft, start
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import Design
-from nearfeed_recommender.experiments.store import ExperimentStore, put_draft, start
+from nearfeed_recommender.experiments.validation import check_design
 
 SAID = Statement(author="Ann", reason="a test")
 

@@ -13,8 +13,8 @@ from nearfeed_recommender.catalog.columns import Columns, PostFacts, Rows
 from nearfeed_recommender.catalog.embeddings import Embedded
 from nearfeed_recommender.pipeline.candidates import NEW, Candidates, Found, Mark, Trace
 from nearfeed_recommender.pipeline.query import Query
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Wish
+from nearfeed_recommender.users.memberships import Controls
 from nearfeed_recommender.users.state import UserState
 
 Hits = Sequence[tuple[str, float]]

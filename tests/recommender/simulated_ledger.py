@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, insert
 
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
-from nearfeed_recommender.experiments.assigning import Assignment, ReaderFacts, assign
+from nearfeed_recommender.experiments.assignment import Assignment, ReaderFacts, assign
 from nearfeed_recommender.experiments.live import Running
 from nearfeed_recommender.experiments.schema import FEED_PLACE
 from nearfeed_runtime.sql import writing

@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from nearfeed_recommender.api.problems import install_problem_handlers
-from nearfeed_recommender.http import processor as processors
-from nearfeed_recommender.http.admission import DISCONNECTED, Admission, OverloadedError
-from nearfeed_recommender.http.processor import Processor
-from nearfeed_recommender.http.work_pool import WorkPool
+from nearfeed_recommender.admission import processor as processors
+from nearfeed_recommender.admission.control import DISCONNECTED, Admission, OverloadedError
+from nearfeed_recommender.admission.processor import Processor
+from nearfeed_recommender.admission.work_pool import WorkPool
+from nearfeed_recommender.http.problems import install_problem_handlers
 
 LONG = 60.0
 

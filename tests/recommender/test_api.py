@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from nearfeed_contracts.event_log import LogUnavailableError
 from nearfeed_contracts.tables import items, outbox
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_runtime.sql import reading
 
 GOOD = {"user_id": "u", "item_id": "p1", "kind": "like"}

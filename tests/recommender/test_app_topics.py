@@ -28,12 +28,12 @@ from nearfeed_contracts.events import (
 from nearfeed_contracts.fields import from_micros, now_micros
 from nearfeed_contracts.tables import interactions, items, memberships, outbox, positions, reader_controls
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.app_topics import GROUP
-from nearfeed_recommender.bootstrap import bootstrap
-from nearfeed_recommender.catalogue import ItemDraft, delete_items, put_items
-from nearfeed_recommender.mapping.files import MapError
-from nearfeed_recommender.mapping.topics import UNMAPPED, events_of, read_topic_map, version_of
-from nearfeed_recommender.readers.user_vectors import stored_vector
+from nearfeed_recommender.app.bootstrap import bootstrap
+from nearfeed_recommender.catalog.writes import ItemDraft, delete_items, put_items
+from nearfeed_recommender.ingest.consumer import GROUP
+from nearfeed_recommender.ingest.map_file import MapError
+from nearfeed_recommender.ingest.topic_map import UNMAPPED, events_of, read_topic_map, version_of
+from nearfeed_recommender.users.user_vectors import stored_vector
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.sql import committed, reading
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfeed_contracts.event_log import LogUnavailableError, Record
-from nearfeed_recommender.http.appends import Appends
-from nearfeed_recommender.http.work_pool import EndedLateError, PoolFullError
+from nearfeed_recommender.admission.appends import Appends
+from nearfeed_recommender.admission.work_pool import EndedLateError, PoolFullError
 
 LONG = 60.0
 BAD = "bad"

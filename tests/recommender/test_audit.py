@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from nearfeed_recommender.readers.erasures import hash_user
+from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_runtime.auditing import list_audit, put_audit
 from nearfeed_runtime.operations import Listed, Said
 from nearfeed_runtime.sql import committed, writing

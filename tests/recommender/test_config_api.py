@@ -7,9 +7,9 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.config.checks import default_config
-from nearfeed_recommender.config.documents import yaml_of
+from nearfeed_recommender.config.document import yaml_of
 from nearfeed_recommender.config.schema import document_of
 
 URL = "/v1/admin/config"

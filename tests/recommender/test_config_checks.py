@@ -17,7 +17,7 @@ from nearfeed_backends.opening import open_database
 from nearfeed_contracts.runs import MAIN_FILES, Manifest, RunKind, write_manifest
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.checks import default_config, parse_config, read_config
-from nearfeed_recommender.config.documents import json_document, yaml_of
+from nearfeed_recommender.config.document import json_document, yaml_of
 from nearfeed_recommender.config.faults import ConfigError, Fault, path_of
 from nearfeed_recommender.config.schema import document_of
 from nearfeed_recommender.config.world import World

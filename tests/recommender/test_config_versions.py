@@ -15,15 +15,9 @@ from nearfeed_backends.opening import open_database
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.tables import config_entries, config_versions
 from nearfeed_recommender.config import versions
-from nearfeed_recommender.config.changing import (
-    ConfigStore,
-    apply_document,
-    delete_entry,
-    put_entry,
-    roll_back,
-)
 from nearfeed_recommender.config.checks import default_config, parse_config
-from nearfeed_recommender.config.documents import Document
+from nearfeed_recommender.config.document import Document
+from nearfeed_recommender.config.editor import ConfigStore, apply_document, delete_entry, put_entry, roll_back
 from nearfeed_recommender.config.entries import Entry, changes_between
 from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
 from nearfeed_recommender.config.live import LiveConfig

@@ -26,8 +26,8 @@ from nearfeed_contracts.tables import interactions, item_contexts, positions, sp
 from nearfeed_contracts.topics import INTERACTIONS, record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
-from nearfeed_recommender.readers.consuming import GROUP
-from nearfeed_recommender.readers.rows import reading_of
+from nearfeed_recommender.users.consumer import GROUP
+from nearfeed_recommender.users.rows import reading_of
 from nearfeed_runtime.sql import reading, writing
 from servers import fresh_database, kafka_url
 

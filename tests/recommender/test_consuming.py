@@ -18,8 +18,8 @@ from nearfeed_contracts.tables import interactions, positions, user_vectors
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
-from nearfeed_recommender.readers import consuming
-from nearfeed_recommender.readers.user_vectors import stored_vector
+from nearfeed_recommender.users import consumer as consuming
+from nearfeed_recommender.users.user_vectors import stored_vector
 from nearfeed_runtime.sql import reading, writing
 
 BASE = 1_700_000_000_000_000

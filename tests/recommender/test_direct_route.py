@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from nearfeed_contracts.fields import Id, IsoTime
-from nearfeed_recommender.api.parameters import refuse_unknown_parameters
-from nearfeed_recommender.api.problems import install_problem_handlers
-from nearfeed_recommender.http.direct import DirectRoute
+from nearfeed_recommender.http.direct_route import DirectRoute
+from nearfeed_recommender.http.parameters import refuse_unknown_parameters
+from nearfeed_recommender.http.problems import install_problem_handlers
 
 
 async def refuse_banned(request: Request) -> None:

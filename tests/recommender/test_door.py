@@ -13,12 +13,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from nearfeed_recommender.api.problems import install_problem_handlers
-from nearfeed_recommender.http.admission import Admission, Admissions
-from nearfeed_recommender.http.door import Counted, door_protocol, guarded_calls
-from nearfeed_recommender.http.processor import Processor
-from nearfeed_recommender.http.work_pool import WorkPool
-from nearfeed_recommender.recent import RecentCalls
+from nearfeed_recommender.admission.control import Admission, Admissions
+from nearfeed_recommender.admission.door import Counted, door_protocol, guarded_calls
+from nearfeed_recommender.admission.processor import Processor
+from nearfeed_recommender.admission.work_pool import WorkPool
+from nearfeed_recommender.http.problems import install_problem_handlers
+from nearfeed_recommender.infra.recent_calls import RecentCalls
 
 LONG = 60.0
 FEED = "/v1/feed?user_id=u"

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import audit, outcomes, reader_units, served_requests
-from nearfeed_recommender.experiments.contexts import DRAWN_BY
+from nearfeed_recommender.experiments.bandit_features import DRAWN_BY
+from nearfeed_recommender.experiments.monitor import watch
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.rewards import counts_by
-from nearfeed_recommender.experiments.watching import watch
-from nearfeed_recommender.ledger.request_ids import read_request_id
+from nearfeed_recommender.exposure_log.request_ids import read_request_id
 from nearfeed_runtime.sql import reading
 
 URL = "/v1/admin/experiments"

@@ -13,12 +13,12 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import experiments
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.checks import default_config
-from nearfeed_recommender.experiments.assigning import ReaderFacts, assign
-from nearfeed_recommender.experiments.evaluating import Evaluation, NoSupportError, Policy, evaluate
+from nearfeed_recommender.experiments.assignment import ReaderFacts, assign
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop_arm
+from nearfeed_recommender.experiments.monitor import watch
+from nearfeed_recommender.experiments.off_policy import Evaluation, NoSupportError, Policy, evaluate
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
-from nearfeed_recommender.experiments.watching import watch
 from nearfeed_runtime.sql import reading, writing
 
 CHANCES = {"control": 0.05, "latest": 0.2}

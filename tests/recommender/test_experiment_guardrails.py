@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from tests.recommender.experiment_designs import design_of
 
 from nearfeed_core.experiments.sequences import tuned_for
-from nearfeed_recommender.experiments.findings import GuardrailOut
-from nearfeed_recommender.experiments.guarding import guardrail_tuning, guardrails_of
+from nearfeed_recommender.experiments.guardrails import guardrail_tuning, guardrails_of
 from nearfeed_recommender.experiments.measures import COLUMNS, pairs
+from nearfeed_recommender.experiments.monitor import told
 from nearfeed_recommender.experiments.records import Experiment
+from nearfeed_recommender.experiments.report_schema import GuardrailOut
 from nearfeed_recommender.experiments.schema import Traffic
-from nearfeed_recommender.experiments.watching import told
 
 READERS = 10_000
 Readers = Mapping[str, NDArray[np.float64]]

@@ -12,12 +12,14 @@ from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.tables import audit, experiment_results, experiments, served_requests
 from nearfeed_core.experiments.sizing import readers_needed
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
-from nearfeed_recommender.experiments.comparing import tuning_of
-from nearfeed_recommender.experiments.findings import Results
+from nearfeed_recommender.experiments.comparison import tuning_of
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop, stop_arm
+from nearfeed_recommender.experiments.monitor import watch
 from nearfeed_recommender.experiments.pacing import Pace
+from nearfeed_recommender.experiments.power import Plan, TooLittleError, size_of_plan
 from nearfeed_recommender.experiments.records import Experiment, experiment_of
+from nearfeed_recommender.experiments.report_schema import Results
 from nearfeed_recommender.experiments.results import results_of
-from nearfeed_recommender.experiments.sizing import Plan, TooLittleError, size_of_plan
 from nearfeed_recommender.experiments.snapshots import (
     course_of,
     current_results,
@@ -25,8 +27,6 @@ from nearfeed_recommender.experiments.snapshots import (
     latest_results,
     row_of,
 )
-from nearfeed_recommender.experiments.store import ExperimentStore, stop, stop_arm
-from nearfeed_recommender.experiments.watching import watch
 from nearfeed_runtime.sql import reading, writing
 
 ARMS = {"control": 0.2, "latest": 0.3, "holdout": 0.2}
@@ -218,7 +218,7 @@ def test_a_size_is_told_from_so_many_answers_alone(
     begun(store, 4 * DAY_MICROS)
     come = visits(300, 1, now_micros() - 3 * DAY_MICROS) + visits(300, 1, now_micros() - HOUR_MICROS)
     simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
-    monkeypatch.setattr("nearfeed_recommender.experiments.sizing.MOST_ANSWERS", 300)
+    monkeypatch.setattr("nearfeed_recommender.experiments.power.MOST_ANSWERS", 300)
     with reading(store.engine) as connection:
         found = size_of_plan(connection, Plan(lift=1), now_micros())
     assert (found.days, found.course) == (None, [])

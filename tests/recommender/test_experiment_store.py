@@ -10,15 +10,12 @@ from tests.recommender.experiment_designs import SAID, design_of, started
 
 from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.tables import audit
-from nearfeed_recommender.config.changing import apply_document
 from nearfeed_recommender.config.checks import default_config
-from nearfeed_recommender.config.documents import Document
+from nearfeed_recommender.config.document import Document
+from nearfeed_recommender.config.editor import apply_document
 from nearfeed_recommender.config.faults import ConfigError
 from nearfeed_recommender.config.schema import document_of
-from nearfeed_recommender.experiments.live import LiveExperiments
-from nearfeed_recommender.experiments.records import experiment_of
-from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_recommender.experiments.store import (
+from nearfeed_recommender.experiments.lifecycle import (
     ExperimentStore,
     put_draft,
     ramp,
@@ -27,6 +24,9 @@ from nearfeed_recommender.experiments.store import (
     stop,
     stop_arm,
 )
+from nearfeed_recommender.experiments.live import LiveExperiments
+from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.schema import FEED_PLACE
 from nearfeed_runtime.sql import reading
 
 

@@ -21,7 +21,7 @@ from nearfeed_recommender.experiments.sums import (
     first_answer,
     mixed_readers,
 )
-from nearfeed_recommender.experiments.units import merge_ids
+from nearfeed_recommender.identity.links import merge_ids
 from nearfeed_runtime.sql import reading, writing
 
 START = 100 * DAY_MICROS

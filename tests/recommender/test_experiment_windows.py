@@ -11,14 +11,14 @@ from tests.recommender.test_experiment_results import begun, random_times, serve
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import served_requests
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
-from nearfeed_recommender.experiments.findings import ArmResult, Results
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop_arm
+from nearfeed_recommender.experiments.monitor import guard
 from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.report_schema import ArmResult, Results
+from nearfeed_recommender.experiments.report_text import results_told
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_recommender.experiments.snapshots import points_of
-from nearfeed_recommender.experiments.store import ExperimentStore, stop_arm
-from nearfeed_recommender.experiments.telling import results_told
-from nearfeed_recommender.experiments.units import merge_ids
-from nearfeed_recommender.experiments.watching import guard
+from nearfeed_recommender.identity.links import merge_ids
 from nearfeed_runtime.operations import Said
 from nearfeed_runtime.sql import reading, writing
 

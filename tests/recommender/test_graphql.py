@@ -18,11 +18,11 @@ from nearfeed_contracts.events import KINDS
 from nearfeed_contracts.tables import edges, vertices
 from nearfeed_contracts.vector_store import Filter, Hit, StoreUnavailableError
 from nearfeed_recommender.config.schema import LiveRelation, Relation, StoredRelation
-from nearfeed_recommender.context import ApiContext
 from nearfeed_recommender.graphql.limits import MAX_ALIASES, MAX_COST, MAX_DEPTH
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import THREADS, in_thread
 from nearfeed_recommender.graphql.types import InteractionKind
+from nearfeed_recommender.http.context import ApiContext
 from nearfeed_runtime.sql import upsert, writing
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import items
-from nearfeed_recommender.catalogue import ItemDraft, delete_items, put_items
-from nearfeed_recommender.ledger.outcomes import Joining
-from nearfeed_recommender.readers.erasing import erase_user
+from nearfeed_recommender.catalog.writes import ItemDraft, delete_items, put_items
+from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.users.erasure import erase_user
 from nearfeed_runtime.changes import lock_changes, next_change
 from nearfeed_runtime.sql import committed, reading
 

@@ -14,7 +14,7 @@ from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
-from nearfeed_recommender.ledger import served as ledger
+from nearfeed_recommender.exposure_log import store as ledger
 from nearfeed_recommender.serving import exposure
 from nearfeed_runtime.sql import reading, writing
 

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from nearfeed_contracts.tables import served_requests
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.sql import reading
 

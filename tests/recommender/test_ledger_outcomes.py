@@ -14,10 +14,10 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions, outcomes, served_requests
 from nearfeed_contracts.topics import record_of
 from nearfeed_contracts.vector_store import StoreUnavailableError
-from nearfeed_recommender.experiments.assigning import Assignment
-from nearfeed_recommender.ledger import served as ledger
-from nearfeed_recommender.ledger import views as ledger_views
-from nearfeed_recommender.ledger.request_ids import new_nonce, read_request_id, sign_request_id
+from nearfeed_recommender.experiments.assignment import Assignment
+from nearfeed_recommender.exposure_log import queries as ledger_views
+from nearfeed_recommender.exposure_log import store as ledger
+from nearfeed_recommender.exposure_log.request_ids import new_nonce, read_request_id, sign_request_id
 from nearfeed_recommender.pipeline.candidates import nothing
 from nearfeed_recommender.serving import exposure
 from nearfeed_recommender.serving.exposure import Exposure

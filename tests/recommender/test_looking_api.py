@@ -9,9 +9,9 @@ from sqlalchemy import delete, select
 
 from nearfeed_contracts.tables import feed_pages, positions, served_requests, user_vectors
 from nearfeed_recommender.catalog.spaces import NoSuchSpaceError
-from nearfeed_recommender.readers import looking
 from nearfeed_recommender.space_maps.files import NoMapError, read_map
-from nearfeed_recommender.space_maps.making import TooFewPostsError, map_space
+from nearfeed_recommender.space_maps.maps import TooFewPostsError, map_space
+from nearfeed_recommender.users import search as looking
 from nearfeed_runtime.sql import reading, upsert, writing
 
 READERS = {"ann": ("p0", "p2"), "anna": ("p0", "p2", "p4"), "bob": ("p1",)}

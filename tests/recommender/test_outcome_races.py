@@ -13,10 +13,10 @@ from nearfeed_contracts.events import Event, Impression, Interaction, Served, Se
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS
-from nearfeed_recommender.ledger import served
-from nearfeed_recommender.ledger.outcomes import Joining
-from nearfeed_recommender.ledger.request_ids import new_nonce, sign_request_id
-from nearfeed_recommender.readers import consuming
+from nearfeed_recommender.exposure_log import store as served
+from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.request_ids import new_nonce, sign_request_id
+from nearfeed_recommender.users import consumer as consuming
 from nearfeed_runtime.sql import committed, reading
 
 ROUNDS = 15

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, insert, se
 from nearfeed_contracts.events import Event, Impression, Interaction, Served, ServedItem
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.tables import experiments, metadata, outcomes, reader_units
-from nearfeed_recommender.ledger import served
-from nearfeed_recommender.ledger.attribution import Attributed
-from nearfeed_recommender.ledger.outcomes import Joining, settle_reader
-from nearfeed_recommender.ledger.request_ids import sign_request_id
+from nearfeed_recommender.exposure_log import store as served
+from nearfeed_recommender.exposure_log.attribution import Attributed
+from nearfeed_recommender.exposure_log.outcomes import Joining, settle_reader
+from nearfeed_recommender.exposure_log.request_ids import sign_request_id
 
 SECRET = b"a test's secret"
 MINUTE = 60_000_000

@@ -13,8 +13,8 @@ from nearfeed_contracts.tables import interactions, item_contexts, reader_contro
 from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import Embeddings
-from nearfeed_recommender.readers import profiles
-from nearfeed_recommender.readers.profiles import Pooling, load_profile, load_profiles
+from nearfeed_recommender.users import profiles
+from nearfeed_recommender.users.profiles import Pooling, load_profile, load_profiles
 from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.sql import reading, upsert, writing
 

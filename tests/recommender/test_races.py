@@ -14,10 +14,10 @@ from nearfeed_contracts.events import Interaction, Item
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import items, outbox
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender import catalogue
-from nearfeed_recommender.catalogue import ItemDraft, put_items
-from nearfeed_recommender.readers import user_vectors
-from nearfeed_recommender.readers.user_vectors import mark_stale, stored_vector
+from nearfeed_recommender.catalog import writes as catalogue
+from nearfeed_recommender.catalog.writes import ItemDraft, put_items
+from nearfeed_recommender.users import user_vectors
+from nearfeed_recommender.users.user_vectors import mark_stale, stored_vector
 from nearfeed_runtime.sql import committed, reading
 
 BASE = 1_700_000_000_000_000

@@ -40,9 +40,9 @@ from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_core.pixie.building import build
 from nearfeed_core.pixie.files import save
 from nearfeed_core.pixie.ids import hashes_of
-from nearfeed_recommender.readers import export
-from nearfeed_recommender.readers.erasure_check import RemainsError
-from nearfeed_recommender.readers.holdings import HOLDINGS
+from nearfeed_recommender.users import export
+from nearfeed_recommender.users.erasure_check import RemainsError
+from nearfeed_recommender.users.personal_data import HOLDINGS
 from nearfeed_runtime.operations import Listed
 from nearfeed_runtime.sql import reading, writing
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfeed_recommender import recent
-from nearfeed_recommender.recent import MINUTES, RecentCalls
+from nearfeed_recommender.infra import recent_calls as recent
+from nearfeed_recommender.infra.recent_calls import MINUTES, RecentCalls
 
 CALLS = st.lists(
     st.tuples(

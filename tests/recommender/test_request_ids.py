@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearfeed_recommender.ledger.request_ids import (
+from nearfeed_recommender.exposure_log.request_ids import (
     NONCE_BYTES,
     RequestId,
     RequestIdError,

@@ -27,9 +27,9 @@ from nearfeed_contracts.tables import (
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import EXCLUDING, Reading, WeightRule, weights_of
-from nearfeed_recommender.readers.resets import put_reset
-from nearfeed_recommender.readers.user_vectors import stored_vector
 from nearfeed_recommender.serving.rankings import Ranking, Rankings
+from nearfeed_recommender.users.reset_marks import put_reset
+from nearfeed_recommender.users.user_vectors import stored_vector
 from nearfeed_runtime.sql import reading, writing
 
 BASE = 1_700_000_000_000_000

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nearfeed_recommender.bootstrap import keys_in_sql, operations_alone
-from nearfeed_recommender.server import BindError, bind
+from nearfeed_recommender.app.bootstrap import keys_in_sql, operations_alone
+from nearfeed_recommender.app.server import BindError, bind
 from nearfeed_recommender.settings import RecommenderSettings
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import reader_builds, spaces
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.readers import upkeep
-from nearfeed_recommender.readers.user_vectors import stored_vector
+from nearfeed_recommender.users import rebuild as upkeep
+from nearfeed_recommender.users.user_vectors import stored_vector
 from nearfeed_runtime.sql import reading, writing
 
 

@@ -20,13 +20,17 @@ from nearfeed_contracts.events import (
 from nearfeed_contracts.fields import from_micros, now_micros
 from nearfeed_contracts.tables import reader_builds, user_revisions
 from nearfeed_core.readings import WeightRule
-from nearfeed_recommender import app_topics
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import Embeddings
-from nearfeed_recommender.ledger.outcomes import Joining
-from nearfeed_recommender.readers import consuming, erasing, memberships, resets, rows, upkeep, user_vectors
-from nearfeed_recommender.readers.profiles import Pooling
-from nearfeed_recommender.readers.resetting import reset_reader
+from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.ingest import consumer as app_topics
+from nearfeed_recommender.users import consumer as consuming
+from nearfeed_recommender.users import erasure as erasing
+from nearfeed_recommender.users import memberships, rows, user_vectors
+from nearfeed_recommender.users import rebuild as upkeep
+from nearfeed_recommender.users import reset_marks as resets
+from nearfeed_recommender.users.profiles import Pooling
+from nearfeed_recommender.users.reset import reset_reader
 from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import committed, reading, writing
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfeed_recommender.http.work_pool import (
+from nearfeed_recommender.admission.work_pool import (
     ClientGoneError,
     EndedLateError,
     PoolError,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nearfeed_recommender.server import check_workers
+from nearfeed_recommender.app.server import check_workers
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import SettingsError
 from nearfeed_standalone.serve import listening
@@ -47,7 +47,7 @@ uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
 SUPERVISOR = """
 import socket, sys
-from nearfeed_recommender.workers import WorkerError, supervise_workers
+from nearfeed_recommender.app.workers import WorkerError, supervise_workers
 
 listener = socket.create_server(("127.0.0.1", 0))
 listener.set_inheritable(True)

@@ -21,7 +21,7 @@ from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.tables import interactions, positions
 from nearfeed_contracts.topics import INTERACTIONS, record_of
-from nearfeed_recommender.readers.consuming import GROUP
+from nearfeed_recommender.users.consumer import GROUP
 from nearfeed_runtime import process as process_module
 from nearfeed_runtime.process import opened
 

@@ -25,7 +25,7 @@ from tests.standalone.simulated_demo import few_ratings
 
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.errors import ConflictError
-from nearfeed_recommender.bootstrap import operations_alone
+from nearfeed_recommender.app.bootstrap import operations_alone
 from nearfeed_recommender.experiments.records import list_experiments
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import load_settings

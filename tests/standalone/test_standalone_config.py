@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_recommender.commands import app as recommender_app
+from nearfeed_recommender.app.cli import app as recommender_app
 from nearfeed_standalone.cli import make_app
 
 Call = Callable[..., str]

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nearfeed_recommender.readers.consuming import GROUP
+from nearfeed_recommender.users.consumer import GROUP
 from nearfeed_standalone.lock import read_owner
 
 PATIENCE_SECONDS = 60

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from nearfeed_contracts.runs import Manifest, RankedBatch, write_lists, write_manifest
 from nearfeed_contracts.topics import READER_RETENTION
-from nearfeed_recommender.commands import app as recommender_app
-from nearfeed_recommender.readers.erasure_check import RemainsError
+from nearfeed_recommender.app.cli import app as recommender_app
+from nearfeed_recommender.users.erasure_check import RemainsError
 from nearfeed_standalone.cli import make_app
 
 Call = Callable[..., Result]

@@ -16,7 +16,7 @@ from nearfeed_contracts.errors import ConflictError, NotFoundError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import communities, erased_users, imports, items, memberships, outbox
-from nearfeed_recommender.readers.erasures import hash_user
+from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_runtime.operations import Progress, Said
 from nearfeed_runtime.sql import writing
 from nearfeed_standalone.importing.files import UnreadableFileError

@@ -20,7 +20,7 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import communities, imports, items, memberships, outbox
-from nearfeed_recommender.mapping.files import MapError
+from nearfeed_recommender.ingest.map_file import MapError
 from nearfeed_runtime.operations import Progress, Said
 from nearfeed_standalone.importing.app_engine import AppDatabaseError
 from nearfeed_standalone.importing.operation import Importer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearfeed_recommender.mapping.sources import TimeSource
+from nearfeed_recommender.ingest.sources import TimeSource
 from nearfeed_standalone.importing.present import held_to
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from nearfeed_core.splits import LEAST_LATER, TRAIN_SHARE
-from nearfeed_embedder.evaluation.options import (
+from nearfeed_embedder.comparison.options import (
     Csv,
     Interactions,
     Items,

@@ -139,9 +139,9 @@ def list_trained(runs_url: str) -> Iterator[Step]:
 
 
 def evaluate_models(settings: EmbedderSettings, engine: Engine, **arguments: Any) -> Iterator[Step]:
-    """What `nearfeed_embedder.evaluation.operation.evaluate` tells of models."""
+    """What `nearfeed_embedder.comparison.operation.evaluate` tells of models."""
     # scipy, polars and numpy's parts take a second to import, and no server waits for it.
-    from nearfeed_embedder.evaluation.operation import evaluate
+    from nearfeed_embedder.comparison.operation import evaluate
 
     yield from evaluate(settings, engine, **arguments)
 

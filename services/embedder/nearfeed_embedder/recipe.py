@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.runs import Manifest
 from nearfeed_embedder.graph.features import Vocabulary
 from nearfeed_embedder.graph.pinsage import Shape
@@ -10,7 +11,6 @@ from nearfeed_embedder.graph.train import TrainRule
 from nearfeed_embedder.graph.walks import WalkRule
 from nearfeed_embedder.linear.autoencoder import LinearRule
 from nearfeed_embedder.settings import EmbedderSettings
-from nearfeed_embedder.trainers.options import UnknownRecipeError
 
 _SETTINGS = {
     "text_model",
@@ -27,6 +27,10 @@ _SETTINGS = {
     "weights",
     "half_life_days",
 }
+
+
+class UnknownRecipeError(ConflictError):
+    """A run that does not tell, in this version's words, how it was trained."""
 
 
 @dataclass(frozen=True)

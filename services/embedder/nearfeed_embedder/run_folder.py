@@ -1,5 +1,6 @@
 """The folder of a new run: its name, and what its manifest says of the data. One that fails leaves none."""
 
+import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,3 +82,10 @@ def _versions(names: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def put_file(url: str, name: str, content: bytes) -> None:
+    """Writes one file of a run's folder."""
+    fs, root = url_to_fs(url)
+    fs.makedirs(root, exist_ok=True)
+    fs.pipe_file(posixpath.join(root, name), content)

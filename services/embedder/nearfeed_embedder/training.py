@@ -10,6 +10,7 @@ import torch
 
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
+from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of
 from nearfeed_embedder.dataset import Dataset, Readings, can_train_on
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.encoder import Encoder
@@ -17,7 +18,6 @@ from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts, matrix_of
 from nearfeed_embedder.evaluation.vectors import by_vectors
-from nearfeed_embedder.evaluation.worth import check_worth, metrics_of
 from nearfeed_embedder.graph.data_parallel import train
 from nearfeed_embedder.graph.features import Features, Vocabulary, features_of, vocabulary_of
 from nearfeed_embedder.graph.pinsage import Shape

@@ -1,6 +1,6 @@
 """The process `nearfeed-recommender`."""
 
-from nearfeed_recommender.commands import app
+from nearfeed_recommender.app.cli import app
 from nearfeed_runtime.process import told_errors
 
 

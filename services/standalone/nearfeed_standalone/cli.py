@@ -14,8 +14,8 @@ from nearfeed_recommender.access.audit_commands import add_audit
 from nearfeed_recommender.access.keys import commands as keeping_keys
 from nearfeed_recommender.config import commands as configuring
 from nearfeed_recommender.experiments import commands as experimenting
-from nearfeed_recommender.readers import erasure_commands as erasing
 from nearfeed_recommender.space_maps import commands as mapping_spaces
+from nearfeed_recommender.users import erasure_cli as erasing
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.settings import Settings, load_settings
 from nearfeed_standalone.demo.commands import demo

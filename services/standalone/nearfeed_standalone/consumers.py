@@ -51,7 +51,7 @@ def main() -> None:
     end_with(int(parent))
     os.nice(_NICENESS)
     # It takes a second, in which the parent may die.
-    from nearfeed_recommender.bootstrap import bootstrap_consumer
+    from nearfeed_recommender.app.bootstrap import bootstrap_consumer
     from nearfeed_recommender.settings import RecommenderSettings
     from nearfeed_runtime.logs import configure_logs
     from nearfeed_runtime.process import run_until_signal

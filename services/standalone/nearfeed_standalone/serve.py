@@ -9,8 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from nearfeed_recommender.bootstrap import keys_in_sql
-from nearfeed_recommender.server import bind, serve
+from nearfeed_recommender.app.bootstrap import keys_in_sql
+from nearfeed_recommender.app.server import bind, serve
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import show

@@ -18,10 +18,10 @@ from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_indexer import bootstrap as indexing
 from nearfeed_indexer.settings import IndexerSettings
-from nearfeed_recommender import bootstrap as recommending
-from nearfeed_recommender.readers.runs import prune_runs
-from nearfeed_recommender.secret import load_secret
+from nearfeed_recommender.app import bootstrap as recommending
+from nearfeed_recommender.infra.secret import load_secret
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.users.run_files import prune_runs
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Operation, Step
 from nearfeed_runtime.process import Loop, every, running

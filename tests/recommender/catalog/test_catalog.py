@@ -18,7 +18,7 @@ from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import items
 from nearfeed_recommender.catalog.catalog import Catalog
 from nearfeed_recommender.catalog.columns import PostFacts
-from nearfeed_recommender.catalogue import ItemDraft, UnknownItemError, delete_items, put_items
+from nearfeed_recommender.catalog.writes import ItemDraft, UnknownItemError, delete_items, put_items
 from nearfeed_runtime.sql import committed, reading, writing
 
 IDS = [f"p{number}" for number in range(8)]

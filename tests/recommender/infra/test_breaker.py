@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
 from nearfeed_contracts.vector_store import StoreUnavailableError, UnknownSpaceError
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.infra import breaker as breakers
 from nearfeed_recommender.infra.breaker import StoreBreaker
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.event_log import LogUnavailableError
 from nearfeed_contracts.vector_store import StoreUnavailableError, VectorStore
-from nearfeed_recommender import bootstrap as wiring
+from nearfeed_recommender.app import bootstrap as wiring
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.process import running
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nearfeed_recommender.pipeline.formula import (
+from nearfeed_core.formula import (
     FormulaError,
     check_formula,
     evaluate_formula,

@@ -18,8 +18,8 @@ from nearfeed_recommender.pipeline.new_creators import NewCreators
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.rank import ByFormula
 from nearfeed_recommender.pipeline.sources.recent import Followed
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Wish
+from nearfeed_recommender.users.memberships import Controls
 
 BEFORE = [PostFacts(f"p{number}", 1, "c0", "a0", (), None, number) for number in range(3)]
 AFTER = PostFacts("p1", 2, "c1", "a1", ("new",), "en", 1)

@@ -19,8 +19,8 @@ from nearfeed_recommender.config.schema import LanguageFilter
 from nearfeed_recommender.pipeline import search as search_module
 from nearfeed_recommender.pipeline.candidates import Found
 from nearfeed_recommender.pipeline.search import FilteredSearch, MaskedSearch, first_eligible, open_search
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Eligibility, Wish
+from nearfeed_recommender.users.memberships import Controls
 
 DIM = 3
 

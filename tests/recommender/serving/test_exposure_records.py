@@ -18,8 +18,8 @@ from nearfeed_contracts.topics import SERVED
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
 from nearfeed_recommender.catalog.posts import PostText
-from nearfeed_recommender.experiments.assigning import Assignment
-from nearfeed_recommender.experiments.contexts import DRAWN_BY
+from nearfeed_recommender.experiments.assignment import Assignment
+from nearfeed_recommender.experiments.bandit_features import DRAWN_BY
 from nearfeed_recommender.pipeline.candidates import NEW, Candidates
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.rank import Inputs

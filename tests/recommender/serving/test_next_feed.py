@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nearfeed_contracts.event_log import LogUnavailableError
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 
 POSTS = {f"p{number}" for number in range(20)}
 EVEN = {f"p{number}" for number in range(0, 20, 2)}

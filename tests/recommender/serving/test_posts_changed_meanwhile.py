@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nearfeed_recommender.catalogue import ItemDraft, delete_items, put_items
+from nearfeed_recommender.catalog.writes import ItemDraft, delete_items, put_items
 from nearfeed_recommender.serving import response
 from nearfeed_runtime.sql import committed
 

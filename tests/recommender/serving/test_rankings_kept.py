@@ -20,7 +20,7 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.config.schema import Filter, LanguageFilter
-from nearfeed_recommender.experiments.assigning import Assignment
+from nearfeed_recommender.experiments.assignment import Assignment
 from nearfeed_recommender.pipeline.candidates import NEW, Candidates, Mark, Trace
 from nearfeed_recommender.serving import rankings as rankings_module
 from nearfeed_recommender.serving.rankings import ExpiredCursorError, Ranking, Rankings

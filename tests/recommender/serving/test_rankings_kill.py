@@ -12,7 +12,7 @@ from tests.recommender.test_ledger_kill import SECRET, api, ask
 
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.tables import feed_pages
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.sql import reading
 

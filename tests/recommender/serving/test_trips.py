@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select
 
 from nearfeed_contracts.tables import feed_pages, served_requests
 from nearfeed_contracts.vector_store import VectorStore
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_runtime.sql import reading
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN IMMEDIATE", "COMMIT")

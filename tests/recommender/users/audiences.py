@@ -11,8 +11,8 @@ from nearfeed_contracts.fields import from_micros, to_micros
 from nearfeed_core.readings import Reading, WeightRule
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
 from nearfeed_recommender.config.schema import Filter, LanguageFilter
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Eligibility, Wish
+from nearfeed_recommender.users.memberships import Controls
 from nearfeed_recommender.users.state import UserState
 
 USER = "u"

@@ -16,8 +16,8 @@ from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.vector_store import Filter as SearchFilter
 from nearfeed_recommender.catalog.columns import PostFacts
 from nearfeed_recommender.config.schema import DEFAULT_FILTERS, Filter, LanguageFilter, NamedFilter
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Eligibility, Wish, is_in
+from nearfeed_recommender.users.memberships import Controls
 
 ALWAYS = ("blocked", "hidden_topic")
 SEEN: Kind = "read"

@@ -10,8 +10,8 @@ from tests.recommender.users.audiences import START, Audience, audiences, empty_
 from nearfeed_backends.numpy_store import matches
 from nearfeed_contracts.vector_store import StoredVector
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
-from nearfeed_recommender.readers.memberships import Controls
 from nearfeed_recommender.users.eligibility import Eligibility, Wish
+from nearfeed_recommender.users.memberships import Controls
 
 quick = settings(max_examples=150, deadline=None)
 

@@ -17,12 +17,15 @@ from nearfeed_contracts.events import KINDS, Interaction
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_core.readings import Reading, WeightRule, weights_of
-from nearfeed_recommender.bootstrap import bootstrap
+from nearfeed_recommender.app.bootstrap import bootstrap
+from nearfeed_recommender.app.wiring import Recommender
 from nearfeed_recommender.catalog.columns import Columns
-from nearfeed_recommender.experiments.units import merge_ids
-from nearfeed_recommender.ledger.outcomes import Joining
-from nearfeed_recommender.readers.erasing import erase_user
-from nearfeed_recommender.readers.memberships import (
+from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.identity.links import merge_ids
+from nearfeed_recommender.serving.hydrate import Hydrator
+from nearfeed_recommender.users import states as states_module
+from nearfeed_recommender.users.erasure import erase_user
+from nearfeed_recommender.users.memberships import (
     Controls,
     communities_of,
     controls_of,
@@ -30,12 +33,9 @@ from nearfeed_recommender.readers.memberships import (
     put_memberships,
     set_control,
 )
-from nearfeed_recommender.readers.resetting import reset_reader
-from nearfeed_recommender.serving.hydrate import Hydrator
-from nearfeed_recommender.users import states as states_module
+from nearfeed_recommender.users.reset import reset_reader
 from nearfeed_recommender.users.state import UserState, reader_inputs
 from nearfeed_recommender.users.states import UserStates
-from nearfeed_recommender.wiring import Recommender
 from nearfeed_runtime.sql import committed, reading
 
 SECRET = b"a test's secret"

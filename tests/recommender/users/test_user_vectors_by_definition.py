@@ -19,10 +19,10 @@ from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import Embedded
-from nearfeed_recommender.readers.profiles import Pooling, load_profile
-from nearfeed_recommender.readers.user_vectors import live_spaces, stored_vector
+from nearfeed_recommender.users.profiles import Pooling, load_profile
+from nearfeed_recommender.users.query_vectors import UserVectors
 from nearfeed_recommender.users.state import UserState
-from nearfeed_recommender.users.vectors import UserVectors
+from nearfeed_recommender.users.user_vectors import live_spaces, stored_vector
 from nearfeed_runtime.sql import reading
 
 START = 1_790_000_000_000_000

@@ -1,1 +1,1 @@
-"""How good models are: splits of readings, full rankings of all posts, and what is told of them."""
+"""How good a model is: splits of engagements, full rankings of all posts, and metrics."""

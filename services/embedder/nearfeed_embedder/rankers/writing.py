@@ -1,18 +1,16 @@
 """Writes a ranker as a run."""
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from fsspec.core import url_to_fs
 
 from nearfeed_contracts.runs import RANKER, Manifest
 from nearfeed_core.ranking_features import FeatureSpec
 from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.rankers.examples import Group
 from nearfeed_embedder.rankers.fitting import Fitted
-from nearfeed_embedder.run_folder import new_run
+from nearfeed_embedder.run_folder import new_run, put_file
 
 _LIBRARIES = ("numpy", "lightgbm", "torch", "torch-rechub", "onnx", "onnxscript")
 
@@ -44,10 +42,3 @@ def write_ranker(
             metrics=dict(metrics),
             configuration=dict(configuration),
         )
-
-
-def put_file(url: str, name: str, content: bytes) -> None:
-    """Writes one file of a run's folder."""
-    fs, root = url_to_fs(url)
-    fs.makedirs(root, exist_ok=True)
-    fs.pipe_file(posixpath.join(root, name), content)

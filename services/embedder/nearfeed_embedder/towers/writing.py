@@ -8,8 +8,7 @@ import torch
 from nearfeed_contracts.runs import Block, Manifest, write_vectors
 from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.onnx_files import onnx_bytes
-from nearfeed_embedder.rankers.writing import put_file
-from nearfeed_embedder.run_folder import new_run
+from nearfeed_embedder.run_folder import new_run, put_file
 from nearfeed_embedder.towers.youtube import TwoRoles
 
 TOWER = "tower.onnx"

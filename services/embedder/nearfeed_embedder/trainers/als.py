@@ -7,10 +7,10 @@ from pydantic import Field
 
 from nearfeed_contracts.runs import write_vectors
 from nearfeed_embedder.baselines.als import fit_als
+from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
 from nearfeed_embedder.evaluation.by_time import read_matrix
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
-from nearfeed_embedder.evaluation.worth import check_worth, metrics_of_the_past
 from nearfeed_embedder.linear.fold_in import Whitened, whitened
 from nearfeed_embedder.run_folder import new_run
 from nearfeed_embedder.stages import Stage

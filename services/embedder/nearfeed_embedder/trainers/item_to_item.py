@@ -12,10 +12,10 @@ from scipy import sparse
 from nearfeed_contracts.runs import RankedBatch, write_neighbours
 from nearfeed_embedder.baselines.ease import ease_weights
 from nearfeed_embedder.baselines.item_knn import SHRINKAGE, item_similarities
+from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
 from nearfeed_embedder.evaluation.by_time import read_matrix
 from nearfeed_embedder.evaluation.ranked import by_neighbours
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts
-from nearfeed_embedder.evaluation.worth import check_worth, metrics_of_the_past
 from nearfeed_embedder.run_folder import new_run
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training

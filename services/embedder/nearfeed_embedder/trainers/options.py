@@ -6,8 +6,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from nearfeed_contracts.errors import ConflictError, NearfeedError
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.runs import Manifest
+from nearfeed_embedder.recipe import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.trainers.table import TRAINERS, Trainer
 from nearfeed_runtime.settings import load_settings
@@ -17,10 +18,6 @@ _OF_ALL = ("weights", "half_life_days")
 
 class UnknownOptionError(NearfeedError):
     """An option that a trainer does not have, or a value that it does not take."""
-
-
-class UnknownRecipeError(ConflictError):
-    """A run that does not tell, in this version's words, how it was trained."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from nearfeed_contracts.runs import RankedBatch, write_lists
 from nearfeed_embedder.baselines.popularity import popular_counts
+from nearfeed_embedder.comparison.quality_gate import metrics_of_the_past
 from nearfeed_embedder.dataset import Rows
 from nearfeed_embedder.evaluation.ranked import by_lists
 from nearfeed_embedder.evaluation.split import Scorer, Split, matrix_of
-from nearfeed_embedder.evaluation.worth import metrics_of_the_past
 from nearfeed_embedder.run_folder import new_run
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training

@@ -1,8 +1,8 @@
 """The graph that random walks go over (Pixie, WWW 2018): nothing is fitted, it is who read what."""
 
 from nearfeed_embedder.baselines.random_walk import random_walk
+from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
 from nearfeed_embedder.evaluation.split import Scorer, Split
-from nearfeed_embedder.evaluation.worth import check_worth, metrics_of_the_past
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training
 from nearfeed_embedder.walk_run import MODEL, write_walk_run

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
 from nearfeed_embedder.evaluation.split import Scorer, Split
-from nearfeed_embedder.evaluation.worth import check_worth, metrics_of_the_past
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.towers.fitting import fit_tower
 from nearfeed_embedder.towers.scoring import fit_past, scorer_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from nearfeed_recommender.config.documents import Document, yaml_document
+from nearfeed_recommender.config.document import Document, yaml_document
 from nearfeed_recommender.config.faults import ConfigError, Fault, Found, path_of
 from nearfeed_recommender.config.formulas import formula_faults
 from nearfeed_recommender.config.references import reference_faults

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from nearfeed_core.formula import VARIABLES, FormulaError, check_formula, variables_of
 from nearfeed_recommender.config.faults import Found
 from nearfeed_recommender.config.schema import Config, FormulaRanking
-from nearfeed_recommender.pipeline.formula import VARIABLES, FormulaError, check_formula, variables_of
 
 
 def formula_faults(config: Config) -> Iterator[Found]:

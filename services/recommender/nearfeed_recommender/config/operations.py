@@ -7,8 +7,8 @@ from functools import partial
 from pydantic import ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_recommender.config.changing import ConfigStore, apply_document, roll_back
-from nearfeed_recommender.config.documents import yaml_document, yaml_of
+from nearfeed_recommender.config.document import yaml_document, yaml_of
+from nearfeed_recommender.config.editor import ConfigStore, apply_document, roll_back
 from nearfeed_recommender.config.entries import Body, Change, changes_between
 from nearfeed_recommender.config.schema import document_of
 from nearfeed_recommender.config.versions import (

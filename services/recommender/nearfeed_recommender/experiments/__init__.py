@@ -1,0 +1,1 @@
+"""Experiments: definition, assignment, bandits, metrics, analysis and monitoring."""

@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_recommender.config.documents import yaml_document, yaml_of
+from nearfeed_recommender.config.document import yaml_document, yaml_of
 from nearfeed_recommender.config.faults import ConfigError, Fault, path_of
 from nearfeed_recommender.config.operations import statement_of
 from nearfeed_recommender.config.shape import shape_faults
-from nearfeed_recommender.experiments import store as changing
-from nearfeed_recommender.experiments.checks import check_design
-from nearfeed_recommender.experiments.evaluating import Policy, evaluate
+from nearfeed_recommender.experiments import lifecycle as changing
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore
+from nearfeed_recommender.experiments.off_policy import Policy, evaluate
+from nearfeed_recommender.experiments.power import Plan, size_of_plan
 from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
+from nearfeed_recommender.experiments.report_text import results_told, size_told, value_told
 from nearfeed_recommender.experiments.schema import BUCKETS
-from nearfeed_recommender.experiments.sizing import Plan, size_of_plan
 from nearfeed_recommender.experiments.snapshots import current_results
-from nearfeed_recommender.experiments.store import ExperimentStore
-from nearfeed_recommender.experiments.telling import results_told, size_told, value_told
+from nearfeed_recommender.experiments.validation import check_design
 from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
 from nearfeed_runtime.sql import reading
 

@@ -8,8 +8,9 @@ import orjson
 from sqlalchemy import Connection, Row, func, select
 
 from nearfeed_contracts.errors import NotFoundError
+from nearfeed_contracts.events import HOLDOUT
 from nearfeed_contracts.tables import experiments
-from nearfeed_recommender.experiments.schema import HOLDOUT, Design, Traffic
+from nearfeed_recommender.experiments.schema import Design, Traffic
 
 State = Literal["draft", "running", "stopped"]
 

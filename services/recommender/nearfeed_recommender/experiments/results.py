@@ -5,18 +5,25 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from nearfeed_contracts.events import HOLDOUT
 from nearfeed_contracts.fields import from_micros
 from nearfeed_core.experiments.mismatch import mismatch
-from nearfeed_recommender.experiments.comparing import compared
+from nearfeed_recommender.experiments.carry_forward import NOTHING, with_last_intervals
+from nearfeed_recommender.experiments.comparison import compared
 from nearfeed_recommender.experiments.daily import daily, percentiles, sessions
-from nearfeed_recommender.experiments.findings import ArmResult, DayOut, MeasuredOut, MismatchOut, Results
-from nearfeed_recommender.experiments.guarding import Sums, guardrails_of
-from nearfeed_recommender.experiments.outliving import NOTHING, with_last_intervals
+from nearfeed_recommender.experiments.guardrails import Sums, guardrails_of
 from nearfeed_recommender.experiments.records import Experiment
-from nearfeed_recommender.experiments.schema import HOLDOUT, METRICS, Fixed, Metric, first_shares
+from nearfeed_recommender.experiments.report_schema import (
+    ArmResult,
+    DayOut,
+    MeasuredOut,
+    MismatchOut,
+    Results,
+)
+from nearfeed_recommender.experiments.schema import METRICS, Fixed, Metric, first_shares
 from nearfeed_recommender.experiments.sums import Window, arm_sums, mixed_readers
 from nearfeed_recommender.experiments.verdicts import verdict_of
-from nearfeed_recommender.ledger.outcomes import RETENTION_MICROS
+from nearfeed_recommender.exposure_log.outcomes import RETENTION_MICROS
 
 
 def results_of(

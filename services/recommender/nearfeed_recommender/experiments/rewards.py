@@ -11,7 +11,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS, MINUTE_MICROS
-from nearfeed_recommender.experiments.contexts import DRAWN_BY
+from nearfeed_recommender.experiments.bandit_features import DRAWN_BY
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.results import window_of
 from nearfeed_recommender.experiments.schema import REWARDS, Bandit, Metric

@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from nearfeed_contracts.events import HOLDOUT
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.config.schema import Part
 
 FEED = "feed"
-HOLDOUT = "holdout"  # the arm of readers who are kept out of experiments
 BUCKETS = 1_000  # of a layer; the least traffic is one of them
 MOST_ARMS = 10
 

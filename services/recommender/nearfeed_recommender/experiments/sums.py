@@ -16,7 +16,7 @@ from nearfeed_contracts.tables import outcomes, reader_units, served_items, serv
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.experiments.measures import COLUMNS, EARLIER, pairs
 from nearfeed_recommender.experiments.schema import Place
-from nearfeed_recommender.ledger.attribution import IMPRESSION
+from nearfeed_recommender.exposure_log.attribution import IMPRESSION
 
 KINDS = {
     "impressions": (IMPRESSION,),

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from nearfeed_recommender.experiments.findings import ArmResult, MismatchOut
-from nearfeed_recommender.experiments.schema import HOLDOUT, Metric
+from nearfeed_contracts.events import HOLDOUT
+from nearfeed_recommender.experiments.report_schema import ArmResult, MismatchOut
+from nearfeed_recommender.experiments.schema import Metric
 
 
 def verdict_of(

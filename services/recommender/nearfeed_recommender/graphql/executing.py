@@ -9,13 +9,13 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from strawberry.types.graphql import OperationType
 
 from nearfeed_recommender.access.callers import Caller
-from nearfeed_recommender.api.own_reader import refuse_fields
-from nearfeed_recommender.api.problems import FieldError, FieldFault
 from nearfeed_recommender.graphql.loaders import Loaders
 from nearfeed_recommender.graphql.request import QueryIn
 from nearfeed_recommender.graphql.schema import SCHEMA
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.types import GraphContext, OtherReaderError
+from nearfeed_recommender.http.own_user import refuse_fields
+from nearfeed_recommender.http.problems import FieldError, FieldFault
 
 
 async def execute(graph: GraphSources, caller: Caller, query: QueryIn) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from strawberry.dataloader import DataLoader
 
 from nearfeed_recommender.catalog.posts import Post, posts_by_id
-from nearfeed_recommender.catalogue import known_communities
+from nearfeed_recommender.catalog.writes import known_communities
 from nearfeed_recommender.graphql.queries import (
     OfReader,
     Some,

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, false, func, lite
 from nearfeed_contracts.events import Kind
 from nearfeed_contracts.tables import communities, interactions, items, memberships, reader_resets, vertices
 from nearfeed_core.readings import Reading, WeightRule
-from nearfeed_recommender.readers.resets import LONG_AGO
-from nearfeed_recommender.readers.rows import standing_reading
+from nearfeed_recommender.users.reset_marks import LONG_AGO
+from nearfeed_recommender.users.rows import standing_reading
 from nearfeed_runtime.sql import chunks
 
 _BRANCHES = 100  # SQLite takes 500

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, select
 
 from nearfeed_contracts.tables import edges, items
-from nearfeed_recommender.catalogue import known_items
+from nearfeed_recommender.catalog.writes import known_items
 from nearfeed_recommender.config.schema import LiveRelation, StoredRelation
 from nearfeed_recommender.graphql.arguments import ArgumentError
 from nearfeed_recommender.graphql.queries import rows_of_each

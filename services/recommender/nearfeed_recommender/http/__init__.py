@@ -1,1 +1,1 @@
-"""The HTTP layer: how requests are read, admitted and answered."""
+"""The HTTP API: a module per resource."""

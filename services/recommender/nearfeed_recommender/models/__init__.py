@@ -1,0 +1,1 @@
+"""Models that are served: neighbour lists, ranked lists, rankers and walk graphs, read from run folders."""

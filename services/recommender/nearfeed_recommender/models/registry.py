@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine, select
 
-from nearfeed_contracts.errors import BackendUnavailableError, NotFoundError
+from nearfeed_contracts.errors import BackendUnavailableError, NotFoundError, public_message
 from nearfeed_contracts.runs import Manifest, Run, RunKind, open_run, run_url
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.live import LiveConfig
@@ -33,7 +33,6 @@ from nearfeed_recommender.models.neighbours import load_neighbours
 from nearfeed_recommender.models.rankers import load_ranker
 from nearfeed_recommender.models.towers import Tower, load_tower
 from nearfeed_recommender.models.walks import follow, load_graph
-from nearfeed_recommender.telling import told
 from nearfeed_runtime.sql import reading
 
 logger = structlog.get_logger(__name__)
@@ -177,7 +176,7 @@ class Registry:
         try:
             loaded: object = load()
         except Exception as error:
-            fault = told(error, "its files cannot be read")
+            fault = public_message(error, "its files cannot be read")
             if self._faults.get(name) != fault:
                 logger.error("model not loaded", model=name, error=str(error))
             self._faults[name] = fault

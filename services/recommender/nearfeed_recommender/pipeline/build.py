@@ -41,7 +41,7 @@ from nearfeed_recommender.pipeline.sources.models import ItemToItem, Picks, Rand
 from nearfeed_recommender.pipeline.sources.nearest import NearestToUser, SimilarToLast
 from nearfeed_recommender.pipeline.sources.recent import Followed, FromNewCreators, Latest, Popular
 from nearfeed_recommender.pipeline.sources.source import Source
-from nearfeed_recommender.users.vectors import UserVectors
+from nearfeed_recommender.users.query_vectors import UserVectors
 
 _KINDS = {
     "similar": "close_to_read",

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import Counter, Histogram
 
-from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.errors import NearfeedError, public_message
 from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.infra.threads import Threads, TooBusyError
 from nearfeed_recommender.pipeline.candidates import Found
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.sources.source import Source
-from nearfeed_recommender.telling import told
 
 logger = structlog.get_logger(__name__)
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -109,7 +108,7 @@ class Fetches:
                 rows, scores = self._answer(stage, filters)
                 found[stage.name] = Found(rows[: stage.limit], scores[: stage.limit])
             except Exception as error:
-                failures[stage.name] = told(error, f"the source {stage.type} has failed")
+                failures[stage.name] = public_message(error, f"the source {stage.type} has failed")
                 _count_failure(provider, stage.name, error)
         return Collected(found, failures)
 

@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 from prometheus_client import Histogram
 
-from nearfeed_contracts.errors import NearfeedError
+from nearfeed_contracts.errors import NearfeedError, public_message
 from nearfeed_recommender.catalog.columns import Rows
 from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.pipeline.candidates import Candidates, Trace
@@ -18,7 +18,6 @@ from nearfeed_recommender.pipeline.less import LessLikeThis
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.rank import Inputs, Ordered, RankStage
 from nearfeed_recommender.pipeline.slate import Slate
-from nearfeed_recommender.telling import told
 from nearfeed_recommender.users.state import is_among
 
 logger = structlog.get_logger(__name__)
@@ -111,4 +110,4 @@ def _guarded(failures: dict[str, str], stage: str) -> Iterator[None]:
     except Exception as error:
         expected = isinstance(error, NearfeedError)
         logger.warning("stage failed", stage=stage, error=str(error), exc_info=not expected)
-        failures[stage] = told(error, f"the step {stage} has failed")
+        failures[stage] = public_message(error, f"the step {stage} has failed")

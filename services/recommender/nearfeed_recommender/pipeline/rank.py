@@ -7,13 +7,13 @@ from typing import Protocol
 import numpy as np
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_core.formula import evaluate_formula, variables_of
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.config.schema import FormulaRanking, ModelRanking
 from nearfeed_recommender.models.rankers import Ranker
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.pipeline.candidates import Candidates, Values
-from nearfeed_recommender.pipeline.formula import evaluate_formula, variables_of
 from nearfeed_recommender.pipeline.popularity import Popularity
 from nearfeed_recommender.pipeline.query import Query
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import Counter
 
 from nearfeed_recommender.config.schema import Config
-from nearfeed_recommender.experiments.assigning import Assignment, ReaderFacts, assign
+from nearfeed_recommender.experiments.assignment import Assignment, ReaderFacts, assign
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.schema import Place
 from nearfeed_recommender.pipeline.query import Query

@@ -18,9 +18,9 @@ from nearfeed_contracts.event_log import Record
 from nearfeed_contracts.events import ServedState
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.topics import SERVED
-from nearfeed_recommender.experiments.assigning import Assignment
-from nearfeed_recommender.experiments.contexts import DRAWN_BY
-from nearfeed_recommender.ledger.writing import Ledger
+from nearfeed_recommender.experiments.assignment import Assignment
+from nearfeed_recommender.experiments.bandit_features import DRAWN_BY
+from nearfeed_recommender.exposure_log.writer import Ledger
 from nearfeed_recommender.pipeline.candidates import Candidates, nothing
 from nearfeed_recommender.pipeline.popularity import Popularity
 from nearfeed_recommender.pipeline.query import Query

@@ -11,8 +11,8 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.schema import FEED_PLACE
+from nearfeed_recommender.exposure_log.request_ids import new_nonce, read_request_id, sign_request_id
 from nearfeed_recommender.infra.threads import Threads
-from nearfeed_recommender.ledger.request_ids import new_nonce, read_request_id, sign_request_id
 from nearfeed_recommender.pipeline.build import Pipelines
 from nearfeed_recommender.pipeline.fetch import Fetches
 from nearfeed_recommender.pipeline.query import Query

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from nearfeed_contracts.errors import NearfeedError, NotFoundError
+from nearfeed_contracts.errors import NearfeedError, NotFoundError, public_message
 from nearfeed_contracts.events import ServedState
 from nearfeed_recommender.catalog.columns import Rows
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import Page, Section
 from nearfeed_recommender.experiments.schema import Place
-from nearfeed_recommender.ledger.request_ids import new_nonce, sign_request_id
+from nearfeed_recommender.exposure_log.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.pipeline.candidates import nothing
 from nearfeed_recommender.pipeline.fetch import Fetches
 from nearfeed_recommender.pipeline.pipeline import RankedList
@@ -24,7 +24,6 @@ from nearfeed_recommender.serving.exposure import Exposure, ExposureRecorder
 from nearfeed_recommender.serving.feed import Ranker
 from nearfeed_recommender.serving.hydrate import Hydrator
 from nearfeed_recommender.serving.response import Order, Responder, Shown, encode_items, encode_object
-from nearfeed_recommender.telling import told
 
 logger = structlog.get_logger(__name__)
 _NOTHING = Order(nothing(()), ())
@@ -160,7 +159,7 @@ class Pages:
                 logger.warning(
                     "section failed", section=section.name, error=str(error), exc_info=not expected
                 )
-                failures = {"section": told(error, "the section has failed")}
+                failures = {"section": public_message(error, "the section has failed")}
                 made.append(RankedSection(section, provider, None, failures))
             taken = np.union1d(taken, made[-1].first_rows)
         return made

@@ -26,7 +26,7 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import feed_pages
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.config.schema import Filter
-from nearfeed_recommender.experiments.assigning import Assignment
+from nearfeed_recommender.experiments.assignment import Assignment
 from nearfeed_recommender.pipeline.candidates import Candidates, Mark, Ranks, Trace, Values
 from nearfeed_recommender.serving.response import Order
 from nearfeed_recommender.users.eligibility import Wish

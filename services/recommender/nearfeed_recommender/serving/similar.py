@@ -7,7 +7,7 @@ import orjson
 
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.catalog.posts import PostText
-from nearfeed_recommender.catalogue import UnknownItemError
+from nearfeed_recommender.catalog.writes import UnknownItemError
 from nearfeed_recommender.config.schema import NamedFilter
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.pipeline.candidates import NOTHING, Found

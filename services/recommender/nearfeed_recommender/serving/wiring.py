@@ -12,9 +12,9 @@ from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.posts import PostTexts
 from nearfeed_recommender.catalog.spaces import active_space_of
 from nearfeed_recommender.catalog.stored_vectors import StoredVectors
-from nearfeed_recommender.experiments.store import ExperimentStore
+from nearfeed_recommender.experiments.lifecycle import ExperimentStore
+from nearfeed_recommender.exposure_log.writer import Ledger
 from nearfeed_recommender.infra.breaker import StoreBreaker
-from nearfeed_recommender.ledger.writing import Ledger
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.pipeline.build import Parts, Pipelines
 from nearfeed_recommender.pipeline.fetch import source_threads
@@ -30,8 +30,8 @@ from nearfeed_recommender.serving.rankings import Rankings
 from nearfeed_recommender.serving.response import Responder
 from nearfeed_recommender.serving.similar import Similar
 from nearfeed_recommender.settings import RecommenderSettings
+from nearfeed_recommender.users.query_vectors import UserVectors
 from nearfeed_recommender.users.states import UserStates
-from nearfeed_recommender.users.vectors import UserVectors
 from nearfeed_runtime.polling import NOT_YET, when_changed
 from nearfeed_runtime.process import Loop
 from nearfeed_runtime.sql import reading

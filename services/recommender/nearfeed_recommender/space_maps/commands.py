@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nearfeed_recommender.space_maps.making import MOST_POSTS
+from nearfeed_recommender.space_maps.maps import MOST_POSTS
 from nearfeed_runtime.operations import Runner, show
 
 

@@ -18,7 +18,7 @@ from nearfeed_core.pooling import NEWEST_READINGS
 from nearfeed_core.ranking_inputs import ReaderInputs, WeighedPost, reader_of
 from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.catalog.columns import Columns, Mask, Rows
-from nearfeed_recommender.readers.memberships import Controls
+from nearfeed_recommender.users.memberships import Controls
 
 Vector = NDArray[np.float32]
 _NONE = Controls()

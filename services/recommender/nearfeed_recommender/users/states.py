@@ -18,9 +18,9 @@ from nearfeed_contracts.tables import interactions, memberships, reader_units, u
 from nearfeed_core.engagements import Values, times_after
 from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.catalog.columns import Columns, Rows
-from nearfeed_recommender.readers.erasures import hash_user
-from nearfeed_recommender.readers.memberships import controls_of
-from nearfeed_recommender.readers.resets import began_anew_at
+from nearfeed_recommender.identity.erasures import hash_user
+from nearfeed_recommender.users.memberships import controls_of
+from nearfeed_recommender.users.reset_marks import began_anew_at
 from nearfeed_recommender.users.state import UserState, Vector
 
 _MOST_BYTES = 128 * 2**20

@@ -12,8 +12,8 @@ import polars as pl
 from rich.console import Console
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_recommender.experiments.findings import Results
 from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.report_schema import Results
 from nearfeed_recommender.experiments.snapshots import current_results
 from nearfeed_runtime.operations import show
 from nearfeed_runtime.sql import reading

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from nearfeed_recommender.mapping.fields import (
+from nearfeed_recommender.ingest.fields import (
     DeletionFields,
     Fields,
     InteractionFields,
@@ -14,8 +14,8 @@ from nearfeed_recommender.mapping.fields import (
     MembershipFields,
     MomentSource,
 )
-from nearfeed_recommender.mapping.files import MapError, read_map
-from nearfeed_recommender.mapping.strict import Strict
+from nearfeed_recommender.ingest.map_file import MapError, read_map
+from nearfeed_recommender.ingest.strict import Strict
 
 
 def _as_list(given: Any) -> Any:

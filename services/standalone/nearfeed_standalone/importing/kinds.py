@@ -11,15 +11,15 @@ from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.topics import record_of
-from nearfeed_recommender.catalogue import (
+from nearfeed_recommender.catalog.writes import (
     delete_items,
     known_communities,
     known_items,
     put_communities,
     put_items,
 )
-from nearfeed_recommender.readers.erasures import erased_since
-from nearfeed_recommender.readers.memberships import put_memberships
+from nearfeed_recommender.identity.erasures import erased_since
+from nearfeed_recommender.users.memberships import put_memberships
 from nearfeed_standalone.importing.bulk import BULK_KINDS
 from nearfeed_standalone.importing.rows import DeletionRow, InteractionRow, ItemRow, MembershipRow
 

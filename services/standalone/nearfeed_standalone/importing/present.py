@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from nearfeed_recommender.mapping.sources import TimeSource
+from nearfeed_recommender.ingest.sources import TimeSource
 from nearfeed_standalone.importing.keys import Key
 
 _A_SECOND = timedelta(seconds=1)

@@ -18,8 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from nearfeed_recommender.mapping.files import MapError
-from nearfeed_recommender.mapping.sources import TimeSource
+from nearfeed_recommender.ingest.map_file import MapError
+from nearfeed_recommender.ingest.sources import TimeSource
 from nearfeed_standalone.importing.app_engine import AppDatabaseError, told_url
 from nearfeed_standalone.importing.database_map import Place, Query
 from nearfeed_standalone.importing.keys import Key, decode_key, encode_key, shown, stepped_back

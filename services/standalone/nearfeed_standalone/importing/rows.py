@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from nearfeed_contracts.events import Interaction
 from nearfeed_contracts.fields import MAX_TAGS, Id, Tag, in_utc
-from nearfeed_recommender.catalogue import ItemDraft
+from nearfeed_recommender.catalog.writes import ItemDraft
 
 MOST_AHEAD = timedelta(minutes=5)
 

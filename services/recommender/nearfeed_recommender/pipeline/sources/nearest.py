@@ -12,7 +12,7 @@ from nearfeed_recommender.pipeline.candidates import NOTHING, Found
 from nearfeed_recommender.pipeline.query import Query
 from nearfeed_recommender.pipeline.search import Search
 from nearfeed_recommender.users.eligibility import Eligibility
-from nearfeed_recommender.users.vectors import UserVectors
+from nearfeed_recommender.users.query_vectors import UserVectors
 
 
 class NoSpaceError(ConflictError):

@@ -1,0 +1,1 @@
+"""Admission control: how many requests are worked on at a time, and how the others are answered."""

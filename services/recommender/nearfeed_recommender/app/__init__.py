@@ -1,0 +1,1 @@
+"""The process: wiring, server and command line."""

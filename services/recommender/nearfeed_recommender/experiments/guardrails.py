@@ -1,0 +1,121 @@
+"""Whether an arm loses more than its guardrails allow, also where it fails as a whole.
+
+A loss is the arm's lift in the worse direction. Of an arm that has next to nothing of what is counted (no
+click at all) no lift can be told: then it is the difference by the control's mean. Where the control has
+nothing either, there is no share of it: then it is the difference itself, and `most_at_zero` the bound. An
+arm without what a metric is a ratio to (no impression, so that it has no click rate) loses all of that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from nearfeed_core.experiments.clusters import Estimate, UnitSums, ratio
+from nearfeed_core.experiments.cuped import adjusted
+from nearfeed_core.experiments.sequences import Interval, Tuning, difference, lift, tuned_for
+from nearfeed_recommender.experiments.measures import unit_sums
+from nearfeed_recommender.experiments.records import Experiment
+from nearfeed_recommender.experiments.report_schema import GuardrailOut, IntervalOut
+from nearfeed_recommender.experiments.schema import SHARES, Guardrail
+
+LEAST_LIFT = 0.5  # guardrails are for large losses: one that is tuned for small ones sees these late
+Sums = Mapping[str, Mapping[str, Any]]
+
+
+class _Loss(NamedTuple):
+    """How much is lost; `absolute` where that is in the metric's unit for want of a control's value."""
+
+    interval: Interval | None
+    absolute: bool = False
+
+
+def guardrail_tuning(experiment: Experiment) -> Tuning:
+    """For large losses; alpha is shared by the guardrails and the arms that are compared."""
+    design = experiment.design
+    alpha = design.alpha / design.comparisons / max(1, len(design.guardrails))
+    return tuned_for(max(LEAST_LIFT, design.lift), alpha=alpha)
+
+
+def guardrails_of(experiment: Experiment, sums: Sums, *, earlier: bool) -> list[GuardrailOut]:
+    """Each guardrail for each arm that is assigned, beside the control."""
+    design, tuning = experiment.design, guardrail_tuning(experiment)
+    return [
+        _guardrail(guardrail, arm, sums, design.control, tuning, earlier=earlier)
+        for guardrail in design.guardrails
+        for arm in experiment.live_arms
+        if arm != design.control
+    ]
+
+
+def _guardrail(
+    guardrail: Guardrail, arm: str, sums: Sums, control: str, tuning: Tuning, *, earlier: bool
+) -> GuardrailOut:
+    lost = _Loss(None)
+    if arm in sums and control in sums:
+        base, other = (unit_sums(sums[name], guardrail.metric, earlier=earlier) for name in (control, arm))
+        lost = _loss(guardrail, base, other, tuning)
+    most = guardrail.most_at_zero if lost.absolute else guardrail.most_loss
+    return GuardrailOut(
+        arm=arm,
+        metric=guardrail.metric,
+        most_loss=guardrail.most_loss,
+        loss=IntervalOut(**vars(lost.interval)) if lost.interval else None,
+        broken=lost.interval is not None and lost.interval.low > most,
+        absolute=lost.absolute,
+        most_at_zero=guardrail.most_at_zero,
+    )
+
+
+def _loss(guardrail: Guardrail, control: UnitSums, arm: UnitSums, tuning: Tuning) -> _Loss:
+    base, other = _estimates(control, arm)
+    if base is not None and other is None:
+        return _of_share(ratio(_denominators(control)), ratio(_denominators(arm)), 1, tuning)
+    if base is None or other is None:
+        return _Loss(None)
+    if guardrail.metric in SHARES:
+        return _Loss(_worse(difference(base, _told_apart(base, other), tuning), guardrail.sign))
+    found = lift(base, other, tuning)
+    if found is not None:
+        return _Loss(_worse(found, guardrail.sign))
+    return _of_share(base, other, guardrail.sign, tuning)
+
+
+def _estimates(control: UnitSums, arm: UnitSums) -> tuple[Estimate | None, Estimate | None]:
+    """Adjusted by what readers did earlier, but where one of both has nothing: that must stay nothing."""
+    if not control.totals[0] or not arm.totals[0]:
+        return ratio(control), ratio(arm)
+    found = adjusted({"control": control, "arm": arm}).estimates
+    return found["control"], found["arm"]
+
+
+def _of_share(base: Estimate | None, other: Estimate | None, sign: int, tuning: Tuning) -> _Loss:
+    """The difference as a share of the control's mean, which is taken as known; without one, as it is."""
+    if base is None or other is None:
+        return _Loss(None)
+    found = _worse(difference(base, _told_apart(base, other), tuning), sign)
+    if found is None or base.mean <= 0:
+        return _Loss(found, absolute=base.mean <= 0)
+    bounds = (found.estimate / base.mean, found.low / base.mean, found.high / base.mean)
+    return _Loss(Interval(*bounds, found.p_value))
+
+
+def _told_apart(base: Estimate, other: Estimate) -> Estimate:
+    """The arm with the variance that it had if one of its readers were as the control's, at least.
+
+    Where all its readers are alike (every request failed), their variance of 0 would tell nothing.
+    """
+    return replace(other, variance=max(other.variance, ((other.mean - base.mean) / other.units) ** 2))
+
+
+def _worse(found: Interval | None, sign: int) -> Interval | None:
+    """A difference as a loss; `sign` is 1 where higher is better."""
+    if found is None or sign < 0:
+        return found
+    return Interval(-found.estimate, -found.high, -found.low, found.p_value)
+
+
+def _denominators(sums: UnitSums) -> UnitSums:
+    """What the metric is a ratio to, per reader."""
+    total, units = sums.totals[1], float(sums.units)
+    products = ((sums.products[1][1], total, 0.0, 0.0), (total, units, 0.0, 0.0), (0.0,) * 4, (0.0,) * 4)
+    return UnitSums(sums.units, (total, units, 0.0, 0.0), products)

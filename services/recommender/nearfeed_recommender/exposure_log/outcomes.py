@@ -1,0 +1,176 @@
+"""What came of what was served: impressions and actions, each with the answer that it came of.
+
+Whenever anything becomes known of a reader and a post, all that is known of the two is attributed anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from prometheus_client import Counter
+from sqlalchemy import Connection, delete, select
+
+from nearfeed_contracts.events import Attribution, Event, Impression, Interaction
+from nearfeed_contracts.fields import now_micros, to_micros
+from nearfeed_contracts.tables import outcomes
+from nearfeed_contracts.topics import READER_RETENTION
+from nearfeed_recommender.exposure_log.attribution import (
+    IMPRESSION,
+    Attributed,
+    Deed,
+    Verdict,
+    attribute,
+    merged,
+)
+from nearfeed_recommender.exposure_log.locks import claim_readers
+from nearfeed_recommender.exposure_log.request_checks import Asked, verdicts_on
+from nearfeed_recommender.identity.erasures import erased_since
+from nearfeed_runtime.sql import chunks, rows_by_key, upsert_tuples
+
+OUTCOMES = Counter(
+    "nearfeed_outcomes_total",
+    "Impressions and actions in the ledger, by what was known of them when they came.",
+    ["kind", "attribution"],
+)
+RETENTION_MICROS = int(READER_RETENTION.total_seconds() * 1_000_000)
+_OWN = ("told", "unknown", "forged")  # the row's request id is the one that the event told
+Pair = tuple[str, str]
+
+
+class _Stored(NamedTuple):
+    """A row of the table, with its columns in their order."""
+
+    user_id: str
+    item_id: str
+    kind: str
+    occurred_at: int
+    value: float | None
+    request_id: str | None
+    attribution: Attribution
+    impression_at: int | None
+    experiment: str | None
+    arm: str | None
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self[:4]
+
+
+@dataclass(frozen=True)
+class Joining:
+    """What outcomes are joined by; `window` is in microseconds."""
+
+    secret: bytes
+    window: int
+
+
+def keep_outcomes(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
+    """Keeps impressions and actions, without readers who were erased since; a repetition changes nothing.
+
+    Those that are older than records of readers are kept are passed over.
+    """
+    oldest = now_micros() - RETENTION_MICROS
+    deeds = [deed for event in events if (deed := _deed(event)) and deed.occurred_at >= oldest]
+    claim_readers(transaction, {deed.user_id for deed in deeds})
+    moments = [(deed.user_id, deed.occurred_at) for deed in deeds]
+    voided = erased_since(transaction, joining.secret, moments)
+    kept = [deed for deed, void in zip(deeds, voided, strict=True) if not void]
+    _settle(joining, transaction, {(deed.user_id, deed.item_id) for deed in kept}, kept)
+
+
+def settle_answers(joining: Joining, transaction: Connection, request_ids: Collection[str]) -> None:
+    """Attributes anew what has told these request ids, after more became known of the answers.
+
+    The caller has claimed the readers of the answers.
+    """
+    pairs: set[Pair] = set()
+    for chunk in chunks(sorted(request_ids)):
+        query = select(outcomes.c.user_id, outcomes.c.item_id).where(outcomes.c.request_id.in_(chunk))
+        pairs.update((row.user_id, row.item_id) for row in transaction.execute(query))
+    _settle(joining, transaction, pairs, ())
+
+
+def settle_reader(joining: Joining, transaction: Connection, user_id: str) -> None:
+    """Attributes all of a reader anew, as after they were found to be one with an anonymous id."""
+    claim_readers(transaction, [user_id])
+    query = select(outcomes.c.item_id).where(outcomes.c.user_id == user_id).distinct()
+    _settle(joining, transaction, {(user_id, item_id) for item_id in transaction.scalars(query)}, ())
+
+
+def forget_outcomes(joining: Joining, transaction: Connection, user_id: str, until: int) -> None:
+    """Removes what a reader did up to a time in microseconds."""
+    before = outcomes.c.occurred_at <= until
+    transaction.execute(delete(outcomes).where(outcomes.c.user_id == user_id, before))
+    settle_reader(joining, transaction, user_id)
+
+
+def _deed(event: Event) -> Deed | None:
+    match event:
+        case Impression():
+            at = to_micros(event.occurred_at)
+            return Deed(event.user_id, event.item_id, IMPRESSION, at, None, event.request_id)
+        case Interaction():
+            at = to_micros(event.occurred_at)
+            return Deed(event.user_id, event.item_id, event.kind, at, event.value, event.request_id)
+        case _:
+            return None
+
+
+def _settle(joining: Joining, transaction: Connection, pairs: set[Pair], deeds: Sequence[Deed]) -> None:
+    stored = _stored(transaction, pairs)
+    before = {row.key: row for row in stored}
+    known = _by_pair([*map(_deed_of_row, stored), *deeds])
+    verdicts = _verdicts(joining, transaction, known)
+    rows = [
+        _row(deed, attributed)
+        for pair, some in known.items()
+        for deed, attributed in _attributed(some, verdicts.get(pair, {}), joining.window)
+    ]
+    changed = [row for row in rows if before.get(row.key) != row]
+    upsert_tuples(transaction, outcomes, changed)
+    for row in changed:
+        if row.key not in before:
+            OUTCOMES.labels(row.kind, row.attribution).inc()
+
+
+def _attributed(
+    deeds: Iterable[Deed], verdicts: Mapping[str, Verdict], window: int
+) -> Iterable[tuple[Deed, Attributed]]:
+    once = merged(deeds, verdicts)
+    return zip(once, attribute(once, verdicts, window), strict=True)
+
+
+def _stored(transaction: Connection, pairs: Collection[Pair]) -> list[_Stored]:
+    return [_Stored(*row) for row in rows_by_key(transaction, tuple(outcomes.c), pairs)]
+
+
+def _by_pair(deeds: Iterable[Deed]) -> dict[Pair, list[Deed]]:
+    known: dict[Pair, list[Deed]] = defaultdict(list)
+    for deed in deeds:
+        known[deed.user_id, deed.item_id].append(deed)
+    return known
+
+
+def _verdicts(
+    joining: Joining, transaction: Connection, known: Mapping[Pair, Sequence[Deed]]
+) -> dict[Pair, dict[str, Verdict]]:
+    asked = {
+        Asked(deed.user_id, deed.item_id, deed.request_id)
+        for deeds in known.values()
+        for deed in deeds
+        if deed.request_id is not None
+    }
+    found: dict[Pair, dict[str, Verdict]] = defaultdict(dict)
+    for one, verdict in verdicts_on(transaction, joining.secret, asked).items():
+        found[one.user_id, one.item_id][one.request_id] = verdict
+    return found
+
+
+def _deed_of_row(row: _Stored) -> Deed:
+    own = row.request_id if row.attribution in _OWN else None
+    return Deed(row.user_id, row.item_id, row.kind, row.occurred_at, row.value, own)
+
+
+def _row(deed: Deed, attributed: Attributed) -> _Stored:
+    return _Stored(*deed[:5], *attributed)

@@ -1,0 +1,1 @@
+"""Which ids belong to one user, and which users were erased."""

@@ -1,1 +1,0 @@
-"""What was served, and what came of it."""
