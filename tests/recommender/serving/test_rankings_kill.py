@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
-from tests.recommender.test_ledger_kill import SECRET, api, ask
+from tests.recommender.exposure_log.test_exposure_log_kill import SECRET, api, ask
 
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.tables import feed_pages

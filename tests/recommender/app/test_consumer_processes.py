@@ -32,7 +32,7 @@ from nearfeed_runtime.sql import reading, writing
 from servers import fresh_database, kafka_url
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-TOOLS = Path(__file__).parents[2] / "tools" / "servers"
+TOOLS = Path(__file__).parents[3] / "tools" / "servers"
 BASE = 1_700_000_000_000_000
 EVENTS, READERS, POSTS, DIM, CALL = 20_000, 300, 400, 8, 500
 SECONDS = 240.0

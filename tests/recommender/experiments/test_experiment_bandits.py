@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from tests.recommender.experiment_designs import SAID, started
+from tests.recommender.experiments.test_experiment_results import begun
 from tests.recommender.simulated_ledger import MINUTE, Visit, simulate, visits
-from tests.recommender.test_experiment_results import begun
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import experiments

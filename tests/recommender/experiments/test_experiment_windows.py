@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.recommender.experiment_designs import SAID
+from tests.recommender.experiments.test_experiment_results import begun, random_times, serve
 from tests.recommender.simulated_ledger import MINUTE, simulate, visits
-from tests.recommender.test_experiment_results import begun, random_times, serve
 
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import served_requests
