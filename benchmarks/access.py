@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.results_file import load_average, put_rows
 from nearfeed_backends.opening import open_database
-from nearfeed_recommender.access.callers import Access, identify, open_access
+from nearfeed_recommender.access.callers import Access, identify, open_access, open_limiter, seconds_to_wait
 from nearfeed_recommender.access.keys.changing import create_key
 from nearfeed_recommender.access.keys.rows import WantedKey
-from nearfeed_recommender.access.rate_limits import open_limiter, seconds_to_wait
 from nearfeed_recommender.settings import RecommenderSettings
 
 RESULTS = Path(__file__).parent / "results" / "access.csv"

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 from nearfeed_contracts.tables import change_sequence, erased_users, items, user_revisions
-from nearfeed_recommender.users.revisions import USER_TABLES
+from nearfeed_recommender.users.user_vectors import USER_TABLES
 
 NEEDED = {table.name: user_revisions.name for table in (*USER_TABLES, erased_users)}
 NEEDED[items.name] = change_sequence.name

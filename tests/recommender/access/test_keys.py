@@ -15,8 +15,14 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import api_keys
 from nearfeed_recommender.access.keys.changing import create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.live import LiveKeys, Snapshot, find_key
-from nearfeed_recommender.access.keys.minting import mint_key, split_key
-from nearfeed_recommender.access.keys.rows import Key, WantedKey, has_live_keys, keys_where
+from nearfeed_recommender.access.keys.rows import (
+    Key,
+    WantedKey,
+    has_live_keys,
+    keys_where,
+    mint_key,
+    split_key,
+)
 from nearfeed_runtime.auditing import audited
 from nearfeed_runtime.operations import Listed, Said
 from nearfeed_runtime.sql import reading

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearfeed_recommender.access import rate_limits
+from nearfeed_recommender.access import callers
+from nearfeed_recommender.access.callers import open_limiter, seconds_to_wait
 from nearfeed_recommender.access.keys.changing import create_key
 from nearfeed_recommender.access.keys.rows import WantedKey
-from nearfeed_recommender.access.rate_limits import open_limiter, seconds_to_wait
 
 
 @given(
@@ -44,7 +44,7 @@ def test_a_limit_of_zero_is_none() -> None:
 
 
 def test_one_call_too_many_is_told_when_to_come_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limits.time, "time", lambda: 1_000_000.0)
+    monkeypatch.setattr(callers.time, "time", lambda: 1_000_000.0)
     texts = []
     for name in ("a", "b"):
         wanted = WantedKey(name=name, scopes=["feed"], per_minute=3)

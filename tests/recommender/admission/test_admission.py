@@ -13,9 +13,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from nearfeed_recommender.admission import processor as processors
-from nearfeed_recommender.admission.control import DISCONNECTED, Admission, OverloadedError
-from nearfeed_recommender.admission.processor import Processor
+from nearfeed_recommender.admission import control
+from nearfeed_recommender.admission.control import DISCONNECTED, Admission, OverloadedError, Processor
 from nearfeed_recommender.admission.work_pool import WorkPool
 from nearfeed_recommender.http.problems import install_problem_handlers
 
@@ -180,7 +179,7 @@ def test_a_refused_call_is_a_problem_that_says_when_to_try_again(over: threading
 def test_a_processor_is_busy_by_what_it_did_since_the_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"passed": 0.0, "used": 0.0}
     fake = SimpleNamespace(monotonic=lambda: clock["passed"], process_time=lambda: clock["used"])
-    monkeypatch.setattr(processors, "time", fake)
+    monkeypatch.setattr(control, "time", fake)
     processor = Processor()
     looks = []
     for passed, used in ((1.0, 0.9), (0.01, 0.0), (1.0, 0.1), (0.2, 0.2)):

@@ -13,9 +13,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from nearfeed_recommender.admission.control import Admission, Admissions
+from nearfeed_recommender.admission.control import Admission, Admissions, Processor
 from nearfeed_recommender.admission.door import Counted, door_protocol, guarded_calls
-from nearfeed_recommender.admission.processor import Processor
 from nearfeed_recommender.admission.work_pool import WorkPool
 from nearfeed_recommender.http.problems import install_problem_handlers
 from nearfeed_recommender.infra.recent_calls import RecentCalls

@@ -12,8 +12,7 @@ from tests.recommender.experiment_designs import design_of
 
 from nearfeed_contracts.tables import served_requests
 from nearfeed_recommender.experiments.assignment import Assignment, ReaderFacts, assign
-from nearfeed_recommender.experiments.buckets import resized
-from nearfeed_recommender.experiments.live import Running, layers_of
+from nearfeed_recommender.experiments.live import Running, layers_of, resized
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import FEED_PLACE, Traffic, first_shares
 from nearfeed_recommender.identity.links import forget_units, merge_ids, unit_of

@@ -12,10 +12,9 @@ from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.tables import audit, experiment_results, experiments, served_requests
 from nearfeed_core.experiments.sizing import readers_needed
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
-from nearfeed_recommender.experiments.comparison import tuning_of
+from nearfeed_recommender.experiments.guardrails import tuning_of
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop, stop_arm
-from nearfeed_recommender.experiments.monitor import watch
-from nearfeed_recommender.experiments.pacing import Pace
+from nearfeed_recommender.experiments.monitor import Pace, watch
 from nearfeed_recommender.experiments.power import Plan, TooLittleError, size_of_plan
 from nearfeed_recommender.experiments.records import Experiment, experiment_of
 from nearfeed_recommender.experiments.report_schema import Results

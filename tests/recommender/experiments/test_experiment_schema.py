@@ -11,7 +11,7 @@ from nearfeed_contracts.errors import ConflictError
 from nearfeed_recommender.config.checks import default_config
 from nearfeed_recommender.config.document import Document, yaml_document
 from nearfeed_recommender.config.faults import ConfigError
-from nearfeed_recommender.experiments.buckets import members, ranges_of, resized
+from nearfeed_recommender.experiments.live import members, ranges_of, resized
 from nearfeed_recommender.experiments.schema import BUCKETS, first_shares
 from nearfeed_recommender.experiments.validation import check_design, named
 

@@ -12,12 +12,12 @@ import pytest
 from nearfeed_contracts.events import Served
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.exposure_log import writer as writing
-from nearfeed_recommender.exposure_log.tallies import Tally, abandoned
+from nearfeed_recommender.exposure_log.writer import Tally, abandoned
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nearfeed_recommender.exposure_log.tallies import Tally
+from nearfeed_recommender.exposure_log.writer import Tally
 tally = Tally(Path(sys.argv[1]), 1)
 for _ in range(4):
     tally.noted()

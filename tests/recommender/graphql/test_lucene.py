@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.recommender.conftest import World
 
 from nearfeed_contracts.fields import to_micros
-from nearfeed_recommender.graphql.arguments import ArgumentError
+from nearfeed_recommender.graphql.fields import ArgumentError
 from nearfeed_recommender.graphql.lucene import condition_of
 from nearfeed_recommender.graphql.queries import found_posts
 from nearfeed_recommender.graphql.times import span_of

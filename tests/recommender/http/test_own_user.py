@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nearfeed_recommender.access.callers import READER_SCOPES
+from nearfeed_recommender.app.api import scopes_of
 from nearfeed_recommender.app.bootstrap import bootstrap
-from nearfeed_recommender.http.openapi import scopes_of
 from nearfeed_recommender.http.own_user import users_in_body
 
 SECRET = "a secret of tests, of 32 bytes or more"

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 
-from nearfeed_recommender.http.openapi import scopes_of
+from nearfeed_recommender.app.api import scopes_of
 from nearfeed_standalone.admin import make_router
 
 OPEN = {

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from nearfeed_contracts.events import KINDS
 from nearfeed_recommender.ingest.fields import InteractionFields, ItemFields
 from nearfeed_recommender.ingest.map_file import MapError, read_map
-from nearfeed_recommender.ingest.paths import at_path
 from nearfeed_recommender.ingest.sources import Source, TagsSource, TimeSource
-from nearfeed_recommender.ingest.topic_map import TopicMap, read_topic_map
+from nearfeed_recommender.ingest.topic_map import TopicMap, at_path, read_topic_map
 
 MAP = """
 items:

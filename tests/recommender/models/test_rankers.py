@@ -29,8 +29,8 @@ from nearfeed_embedder.rankers.fitting import Fitted
 from nearfeed_embedder.rankers.training import RANKERS, fit_of, fit_whole
 from nearfeed_embedder.rankers.writing import write_ranker
 from nearfeed_embedder.stages import finish
+from nearfeed_recommender.models.onnx_files import load_tower
 from nearfeed_recommender.models.rankers import load_ranker
-from nearfeed_recommender.models.towers import load_tower
 
 HOUR = 3_600_000_000
 _FITTED: dict[str, tuple[Featuriser, Fitted]] = {}

@@ -6,8 +6,7 @@ from itertools import count as counting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfeed_recommender.pipeline.places import Exposure, NewPlaces, Placed, filled
-from nearfeed_recommender.pipeline.windows import Limit
+from nearfeed_recommender.pipeline.places import Exposure, Limit, NewPlaces, Placed, filled
 
 MOST = 24
 COUNTS = st.integers(0, MOST)

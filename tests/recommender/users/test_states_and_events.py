@@ -22,7 +22,7 @@ from nearfeed_recommender.app.wiring import Recommender
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.exposure_log.outcomes import Joining
 from nearfeed_recommender.identity.links import merge_ids
-from nearfeed_recommender.serving.hydrate import Hydrator
+from nearfeed_recommender.pipeline.query import Hydrator
 from nearfeed_recommender.users import states as states_module
 from nearfeed_recommender.users.erasure import erase_user
 from nearfeed_recommender.users.memberships import (

@@ -40,7 +40,7 @@ from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_core.pixie.building import build
 from nearfeed_core.pixie.files import save
 from nearfeed_core.pixie.ids import hashes_of
-from nearfeed_recommender.users import export
+from nearfeed_recommender.users import personal_data
 from nearfeed_recommender.users.erasure_check import RemainsError
 from nearfeed_recommender.users.personal_data import HOLDINGS
 from nearfeed_runtime.operations import Listed
@@ -152,7 +152,7 @@ def test_an_export_has_a_row_of_each_table_and_nothing_of_others(world: Any) -> 
 
 
 def test_an_export_is_read_in_parts_and_whole(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(personal_data, "ROWS_AT_ONCE", 3)
     items = [f"p{number}" for number in range(11)]
     events = [{"user_id": "u", "item_id": item, "kind": "read"} for item in items]
     served.client.post("/v1/events", json={"events": events})
@@ -169,7 +169,7 @@ def test_an_export_fails_whole_where_sql_does_not_answer(
     def down(*_: Any) -> None:
         raise OperationalError("SELECT", {}, Exception("gone"))
 
-    monkeypatch.setattr(export, "_rows_after", down)
+    monkeypatch.setattr(personal_data, "_rows_after", down)
     assert served.client.get("/v1/users/u/export").status_code == 503
 
 

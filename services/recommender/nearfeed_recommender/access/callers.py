@@ -1,19 +1,46 @@
 """Who calls: by a key of the settings, one of SQL, or a reader's own token."""
 
 import hmac
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import get_args
 
-from limits.strategies import RateLimiter
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 from sqlalchemy import Engine
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.access.keys.live import LiveKeys, find_key
-from nearfeed_recommender.access.rate_limits import open_limiter
 from nearfeed_recommender.access.reader_tokens import Tokens, looks_like_token, reader_of
 from nearfeed_recommender.access.token_keys import KeySet, open_token_keys
 from nearfeed_recommender.settings import RecommenderSettings, Scope
+
+
+def open_limiter() -> RateLimiter:
+    return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+
+def seconds_to_wait(limiter: RateLimiter, caller: str, per_minute: int) -> int:
+    """Counts a call; 0 where it may pass, else the seconds, rounded up, after which one may again.
+
+    `per_minute` of 0 is no limit.
+    """
+    if per_minute == 0:
+        return 0
+    limit = _limit(per_minute)
+    if limiter.hit(limit, caller):
+        return 0
+    return max(1, math.ceil(limiter.get_window_stats(limit, caller).reset_time - time.time()))
+
+
+@lru_cache(maxsize=1_024)
+def _limit(per_minute: int) -> RateLimitItem:
+    return RateLimitItemPerMinute(per_minute)
+
 
 ANYONE = "anyone"
 READER_SCOPES: frozenset[Scope] = frozenset({"feed", "events"})

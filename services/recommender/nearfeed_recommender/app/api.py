@@ -1,8 +1,11 @@
 """The API as a FastAPI application."""
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
 
 from nearfeed_recommender.admission.appends import Appends
 from nearfeed_recommender.admission.control import Admissions, open_admissions
@@ -28,9 +31,9 @@ from nearfeed_recommender.http import spaces as space_routes
 from nearfeed_recommender.http import system as system_routes
 from nearfeed_recommender.http import user_data as reader_data_routes
 from nearfeed_recommender.http import users as reader_routes
+from nearfeed_recommender.http.access import BEARER, KEY_HEADER, Requirement, caller_of
 from nearfeed_recommender.http.context import ApiContext
 from nearfeed_recommender.http.middleware import Bounded, Observed
-from nearfeed_recommender.http.openapi import tell_scopes
 from nearfeed_recommender.http.parameters import refuse_unknown_parameters
 from nearfeed_recommender.http.problems import Problem, install_problem_handlers
 from nearfeed_recommender.infra.recent_calls import RecentCalls
@@ -38,6 +41,49 @@ from nearfeed_recommender.page import api_docs
 from nearfeed_recommender.page import routes as static_routes
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.metrics import exposition
+
+_SCHEMES = {scheme.scheme_name: scheme.model for scheme in (BEARER, KEY_HEADER)}
+
+
+def scopes_of(dependant: Dependant) -> set[str]:
+    """The scopes that a route asks for, itself or by what it depends on."""
+    own = {dependant.call.scope} if isinstance(dependant.call, Requirement) else set()
+    return own.union(*map(scopes_of, dependant.dependencies))
+
+
+def tell_scopes(app: FastAPI) -> None:
+    """Describes how callers are identified, and names the scopes of each operation (OpenAPI 3.1)."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _add_scopes(app, described())
+        return described()
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_scopes(app: FastAPI, schema: dict[str, Any]) -> None:
+    schema["components"]["securitySchemes"] = {
+        name: model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name, model in _SCHEMES.items()
+    }
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        operations = schema["paths"].get(getattr(route, "path_format", None), {})
+        if dependant is None or not _identifies(dependant):
+            continue
+        scopes = sorted(scopes_of(dependant))
+        for name in map(str.lower, route.methods or ()):
+            if name in operations:
+                operations[name]["security"] = [{scheme: scopes} for scheme in _SCHEMES]
+
+
+def _identifies(dependant: Dependant) -> bool:
+    """Whether a route asks who calls, itself or by what it depends on."""
+    asks = dependant.call is caller_of or isinstance(dependant.call, Requirement)
+    return asks or any(map(_identifies, dependant.dependencies))
+
 
 _ALL_EMBEDDED = 3
 _MOST_APPENDS = 272  # as many requests as write threads and their queue would hold

@@ -13,7 +13,7 @@ from nearfeed_recommender.config.operations import config_operations
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.operations import experiment_operations
-from nearfeed_recommender.experiments.references import running_faults
+from nearfeed_recommender.experiments.validation import running_faults
 from nearfeed_recommender.infra.secret import load_secret
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.space_maps.maps import map_space

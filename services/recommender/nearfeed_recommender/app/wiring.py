@@ -16,13 +16,11 @@ from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.access.callers import Access, open_access
 from nearfeed_recommender.app.api import create_app
 from nearfeed_recommender.app.operations import open_configuration, open_experiments, operations_of
-from nearfeed_recommender.experiments.monitor import watch
-from nearfeed_recommender.experiments.pacing import Pace
+from nearfeed_recommender.experiments.monitor import Pace, watch
 from nearfeed_recommender.exposure_log import store as served
-from nearfeed_recommender.exposure_log.losses import keep_loss
 from nearfeed_recommender.exposure_log.outcomes import Joining
 from nearfeed_recommender.exposure_log.queries import tell_missing
-from nearfeed_recommender.exposure_log.writer import Ledger
+from nearfeed_recommender.exposure_log.writer import Ledger, keep_loss
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.http.context import ApiContext
 from nearfeed_recommender.infra.outbox import Relay

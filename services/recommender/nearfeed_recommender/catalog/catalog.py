@@ -2,7 +2,7 @@
 
 Every transaction that writes posts gives them a number of the change sequence `items`, in the order of
 commits. A request reads the last number together with all else that tells whether memory is fresh
-(`nearfeed_recommender.users.freshness`); where it is above that of the columns, `follow` reads what
+(`nearfeed_recommender.users.states`); where it is above that of the columns, `follow` reads what
 has changed.
 """
 

@@ -9,8 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nearfeed_recommender.config.document import Document, yaml_document
 from nearfeed_recommender.config.faults import ConfigError, Fault, Found, path_of
-from nearfeed_recommender.config.formulas import formula_faults
-from nearfeed_recommender.config.references import reference_faults
+from nearfeed_recommender.config.references import formula_faults, reference_faults
 from nearfeed_recommender.config.schema import Config, Model, Page, Provider, Relation
 from nearfeed_recommender.config.shape import shape_faults
 

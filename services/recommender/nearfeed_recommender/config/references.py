@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nearfeed_core.formula import VARIABLES, FormulaError, check_formula, variables_of
 from nearfeed_recommender.config.faults import Found, Loc
 from nearfeed_recommender.config.schema import (
     Config,
     Diversity,
     FirstExposure,
+    FormulaRanking,
     GraphModel,
     ListsModel,
     ListsSource,
@@ -144,3 +146,14 @@ def _cycles(providers: Mapping[str, Provider]) -> Iterator[Found]:
 
 def _fallback(providers: Mapping[str, Provider], name: str) -> str | None:
     return providers[name].fallback if name in providers else None
+
+
+def formula_faults(config: Config) -> Iterator[Found]:
+    """Formulas that cannot be computed, with what they may hold instead."""
+    for name, provider in config.providers.items():
+        if isinstance(provider.rank, FormulaRanking):
+            try:
+                names = variables_of(provider.sources).values()
+                check_formula(provider.rank.formula, {*VARIABLES, *names})
+            except FormulaError as error:
+                yield ("providers", name, "rank", "formula"), str(error).removesuffix(".")

@@ -13,8 +13,7 @@ from nearfeed_contracts.tables import experiments
 from nearfeed_recommender.config.checks import parse_config
 from nearfeed_recommender.config.editor import ConfigStore
 from nearfeed_recommender.config.versions import Statement, newest_version
-from nearfeed_recommender.experiments.buckets import resized, size_of
-from nearfeed_recommender.experiments.live import LiveExperiments
+from nearfeed_recommender.experiments.live import LiveExperiments, resized, size_of
 from nearfeed_recommender.experiments.records import (
     Experiment,
     experiment_of,

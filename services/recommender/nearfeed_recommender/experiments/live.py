@@ -1,17 +1,61 @@
 """The experiments that run, as this process last saw them; it looks for changes again and again."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import Gauge
 from sqlalchemy import Connection, Engine, select
 
+from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.tables import reader_units
-from nearfeed_recommender.experiments.buckets import members
 from nearfeed_recommender.experiments.records import Experiment, list_experiments, newest_revision
 from nearfeed_recommender.experiments.schema import BUCKETS, Place
 from nearfeed_runtime.sql import reading
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+def resized(present: Ranges, taken_by_others: Iterable[Ranges], size: int) -> Ranges:
+    """`present` made larger or smaller: who was in stays in while it grows.
+
+    Raises ConflictError where the layer has not so many buckets left.
+    """
+    own = members(present)
+    if size <= len(own):
+        return ranges_of(own[:size])
+    taken = {bucket for ranges in taken_by_others for bucket in members(ranges)} | set(own)
+    free = [bucket for bucket in range(BUCKETS) if bucket not in taken]
+    lacking = size - len(own)
+    if lacking > len(free):
+        most = (len(own) + len(free)) / BUCKETS
+        raise ConflictError(
+            f"Of this layer {most:.1%} is free, and {size / BUCKETS:.1%} is asked for; take less, or stop "
+            "another experiment of the layer."
+        )
+    return ranges_of([*own, *free[:lacking]])
+
+
+def members(ranges: Ranges) -> list[int]:
+    """The buckets of ranges, in their order."""
+    return [bucket for first, end in ranges for bucket in range(first, end)]
+
+
+def ranges_of(buckets: Collection[int]) -> Ranges:
+    """Buckets as ranges (first, end), in their order."""
+    ranges: list[tuple[int, int]] = []
+    for bucket in buckets:
+        if ranges and ranges[-1][1] == bucket:
+            ranges[-1] = (ranges[-1][0], bucket + 1)
+        else:
+            ranges.append((bucket, bucket + 1))
+    return tuple(ranges)
+
+
+def size_of(share: float) -> int:
+    """How many buckets a share of a layer is, one at least."""
+    return max(1, round(share * BUCKETS))
+
 
 RUNNING = Gauge("nearfeed_experiments_running", "The experiments that this process serves.")
 

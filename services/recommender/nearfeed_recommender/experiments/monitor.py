@@ -1,5 +1,10 @@
 """Watches the experiments that run: guardrails stop arms, bandits learn, results are kept."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
 import structlog
 from prometheus_client import Counter
 
@@ -8,7 +13,6 @@ from nearfeed_recommender.config.versions import Statement
 from nearfeed_recommender.experiments.bandit_training import learn
 from nearfeed_recommender.experiments.guardrails import guardrails_of
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop_arm
-from nearfeed_recommender.experiments.pacing import Pace
 from nearfeed_recommender.experiments.records import Experiment, list_experiments
 from nearfeed_recommender.experiments.report_schema import GuardrailOut
 from nearfeed_recommender.experiments.results import is_whole, window_of
@@ -16,6 +20,30 @@ from nearfeed_recommender.experiments.schema import Fixed
 from nearfeed_recommender.experiments.snapshots import keep_if_due
 from nearfeed_recommender.experiments.sums import arm_sums
 from nearfeed_runtime.sql import reading, sole_worker
+
+REST = 30  # after a work it rests for so many times as long as it took: 3 % of the time at most
+
+
+@dataclass
+class Pace:
+    """When each work is due again, by a clock in seconds; for one thread."""
+
+    clock: Callable[[], float] = time.monotonic
+    _due: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def due(self, work: str, least_seconds: float) -> Iterator[bool]:
+        """Whether to do a work in the block: so many seconds after it last began, later if it took long."""
+        began = self.clock()
+        if began < self._due.get(work, began):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            ended = self.clock()
+            self._due[work] = max(began + least_seconds, ended + REST * (ended - began))
+
 
 logger = structlog.get_logger(__name__)
 BROKEN = Counter("nearfeed_guardrails_broken_total", "Arms that a guardrail has stopped.", ["experiment"])

@@ -1,6 +1,7 @@
 """What came of an experiment, by arm: counts, means, and differences that hold at any look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,10 +9,8 @@ from sqlalchemy import Connection
 from nearfeed_contracts.events import HOLDOUT
 from nearfeed_contracts.fields import from_micros
 from nearfeed_core.experiments.mismatch import mismatch
-from nearfeed_recommender.experiments.carry_forward import NOTHING, with_last_intervals
-from nearfeed_recommender.experiments.comparison import compared
 from nearfeed_recommender.experiments.daily import daily, percentiles, sessions
-from nearfeed_recommender.experiments.guardrails import Sums, guardrails_of
+from nearfeed_recommender.experiments.guardrails import Sums, compared, guardrails_of
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.report_schema import (
     ArmResult,
@@ -22,8 +21,71 @@ from nearfeed_recommender.experiments.report_schema import (
 )
 from nearfeed_recommender.experiments.schema import METRICS, Fixed, Metric, first_shares
 from nearfeed_recommender.experiments.sums import Window, arm_sums, mixed_readers
-from nearfeed_recommender.experiments.verdicts import verdict_of
 from nearfeed_recommender.exposure_log.outcomes import RETENTION_MICROS
+
+
+def verdict_of(
+    metric: Metric, control: str, arms: Sequence[ArmResult], seen: MismatchOut | None, *, adaptive: bool
+) -> str:
+    """Of each arm, unless none is to be trusted."""
+    if seen is not None and seen.alarm:
+        return "Readers did not come to the arms in their shares: find out why before any result is trusted."
+    if adaptive:
+        return "A bandit learns while it runs: `experiments evaluate` tells what an arm is worth."
+    told = [_verdict(metric, control, arm) for arm in arms if arm.arm not in (control, HOLDOUT)]
+    return " ".join(told) or "Nothing has been served yet."
+
+
+def _verdict(metric: Metric, control: str, arm: ArmResult) -> str:
+    found = arm.metrics[metric].lift or arm.metrics[metric].difference
+    if found is None:
+        return f"Too little is known of arm {arm.arm}."
+    is_, end = ("was", ", until it was stopped") if arm.stopped_at else ("is", "")
+    if found.low > 0 or found.high < 0:
+        way = "higher" if found.low > 0 else "lower"
+        return f"{metric} of arm {arm.arm} {is_} {way} than that of {control}{end}."
+    return f"{metric} of arm {arm.arm} {is_} not told from that of {control}{end}."
+
+
+NOTHING = MeasuredOut(mean=None, interval=None, difference=None, lift=None)
+
+
+def with_last_intervals(results: Results, before: Results | None) -> Results:
+    """Counts and means of `results`; intervals, mismatch and guardrails of `before`, which was kept.
+
+    An arm of which the ledger has nothing any more is as it was.
+    """
+    until = (before.intervals_until or before.until) if before else None
+    last = {arm.arm: arm for arm in before.arms} if before else {}
+    arms = [_with_intervals(arm, last.get(arm.arm)) for arm in results.arms]
+    known = {arm.arm for arm in results.arms}
+    arms += [arm for name, arm in last.items() if name not in known]
+    mismatch = before.mismatch if before else None
+    verdict = verdict_of(results.metric, results.control, arms, mismatch, adaptive=results.adaptive)
+    changes = {
+        "arms": arms,
+        "mismatch": mismatch,
+        "guardrails": before.guardrails if before else [],
+        "removed": before.removed if before else dict.fromkeys(results.removed, 0.0),
+        "verdict": f"{verdict} {_told(until)}",
+        "intervals_until": until,
+    }
+    return results.model_copy(update=changes)
+
+
+def _with_intervals(arm: ArmResult, last: ArmResult | None) -> ArmResult:
+    metrics: dict[Metric, MeasuredOut] = {}
+    for name, measured in arm.metrics.items():
+        kept = last.metrics.get(name, NOTHING) if last else NOTHING
+        metrics[name] = kept.model_copy(update={"mean": measured.mean})
+    return arm.model_copy(update={"metrics": metrics})
+
+
+def _told(until: datetime | None) -> str:
+    counted = "The ledger goes back 30 days: counts and means are of these"
+    if until is None:
+        return f"{counted}, and no differences were kept from before."
+    return f"{counted}, and differences of all that was served until {until:%Y-%m-%d %H:%M} (UTC)."
 
 
 def results_of(

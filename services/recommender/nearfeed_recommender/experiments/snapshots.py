@@ -10,10 +10,9 @@ from sqlalchemy import Connection, Engine, func, select
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import experiment_results
 from nearfeed_core.readings import HOUR_MICROS, MINUTE_MICROS
-from nearfeed_recommender.experiments.carry_forward import NOTHING
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.report_schema import ArmResult, PointOut, Results
-from nearfeed_recommender.experiments.results import results_of
+from nearfeed_recommender.experiments.results import NOTHING, results_of
 from nearfeed_runtime.sql import committed, reading, upsert
 
 _PER_AGE = 60  # of a young experiment this many are kept, and one an hour from the 60th hour on

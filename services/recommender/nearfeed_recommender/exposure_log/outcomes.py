@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 from prometheus_client import Counter
 from sqlalchemy import Connection, delete, select
 
 from nearfeed_contracts.events import Attribution, Event, Impression, Interaction
 from nearfeed_contracts.fields import now_micros, to_micros
-from nearfeed_contracts.tables import outcomes
+from nearfeed_contracts.tables import ledger_locks, outcomes
 from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_recommender.exposure_log.attribution import (
     IMPRESSION,
@@ -23,10 +24,23 @@ from nearfeed_recommender.exposure_log.attribution import (
     attribute,
     merged,
 )
-from nearfeed_recommender.exposure_log.locks import claim_readers
 from nearfeed_recommender.exposure_log.request_checks import Asked, verdicts_on
 from nearfeed_recommender.identity.erasures import erased_since
-from nearfeed_runtime.sql import chunks, rows_by_key, upsert_tuples
+from nearfeed_recommender.identity.links import kin_of
+from nearfeed_runtime.sql import chunks, claim, rows_by_key, upsert_tuples
+
+_SLOTS = 65_536
+
+
+def claim_readers(transaction: Connection, user_ids: Collection[str]) -> None:
+    """Keeps others from writing of these readers until the transaction ends; waits for those who are at it.
+
+    What is read after it is what those have left. All ids of a reader are kept.
+    """
+    readers = set(user_ids).union(*kin_of(transaction, user_ids).values())
+    slots = {crc32(reader.encode()) % _SLOTS for reader in readers}
+    claim(transaction, ledger_locks, [{"slot": slot} for slot in slots])
+
 
 OUTCOMES = Counter(
     "nearfeed_outcomes_total",

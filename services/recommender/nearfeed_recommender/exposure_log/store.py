@@ -12,14 +12,14 @@ from nearfeed_contracts.events import Event, Impression, Interaction, Served, Un
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_contracts.topics import INTERACTIONS, SERVED
-from nearfeed_recommender.exposure_log.locks import claim_readers
-from nearfeed_recommender.exposure_log.losses import prune_losses
 from nearfeed_recommender.exposure_log.outcomes import (
     RETENTION_MICROS,
     Joining,
+    claim_readers,
     keep_outcomes,
     settle_answers,
 )
+from nearfeed_recommender.exposure_log.writer import prune_losses
 from nearfeed_recommender.identity.erasures import erased_since
 from nearfeed_runtime.consume import Handlers, events_of
 from nearfeed_runtime.sql import chunks, committed, let_others_write, reading, upsert_tuples

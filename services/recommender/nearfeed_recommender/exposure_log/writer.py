@@ -4,20 +4,105 @@ A process that is killed loses what it had not yet written, and the next one cou
 written is counted too.
 """
 
+import fcntl
+import mmap
 import secrets
+import struct
 import threading
 from collections import Counter as Tallied
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
+from sqlalchemy import Connection, Engine, delete
 
 from nearfeed_contracts.event_log import EventLog, LogUnavailableError, Record
-from nearfeed_recommender.exposure_log.tallies import Tally, abandoned
+from nearfeed_contracts.fields import now_micros
+from nearfeed_contracts.tables import ledger_losses
+from nearfeed_runtime.sql import committed, upsert
+
+_COUNTS = struct.Struct("<qq")  # noted, settled
+_SUFFIX = ".tally"
+
+
+class Tally:
+    """The counts of this process, thread-safe; `waiting` sections have been noted before.
+
+    Raises OSError where the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, waiting: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{secrets.token_hex(8)}{_SUFFIX}"
+        self._file = self._path.open("x+b")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file.truncate(_COUNTS.size)
+        self._map = mmap.mmap(self._file.fileno(), _COUNTS.size)
+        self._changing = threading.Lock()
+        self._noted, self._settled = 0, 0
+        self._count(noted=waiting)
+
+    def noted(self) -> None:
+        """One more section is to be written."""
+        self._count(noted=1)
+
+    def settled(self, sections: int) -> None:
+        """So many were written, or counted as lost."""
+        self._count(settled=sections)
+
+    def close(self) -> None:
+        """Leaves the file to be found where something is not settled."""
+        with self._changing:
+            if self._noted == self._settled:
+                self._path.unlink()
+            self._map.close()
+            self._file.close()
+
+    def _count(self, noted: int = 0, settled: int = 0) -> None:
+        with self._changing:
+            self._noted += noted
+            self._settled += settled
+            if not self._map.closed:
+                _COUNTS.pack_into(self._map, 0, self._noted, self._settled)
+
+
+class Abandoned(NamedTuple):
+    """The tally of a process that has ended, with how many sections it left; `path` may be removed."""
+
+    path: Path
+    process: str
+    sections: int
+
+
+def abandoned(folder: Path) -> Iterator[Abandoned]:
+    """The tallies that no process holds any more; each stays held until the next is asked for."""
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        with path.open("r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            counts = file.read(_COUNTS.size)
+            if len(counts) == _COUNTS.size:  # a shorter one is being made
+                noted, settled = _COUNTS.unpack(counts)
+                yield Abandoned(path, path.stem, noted - settled)
+
+
+def keep_loss(engine: Engine, loss_id: str, reason: str, sections: int) -> None:
+    """Keeps how many sections were lost; told again with the same id, it counts once."""
+    row = {"loss_id": loss_id, "found_at": now_micros(), "reason": reason, "sections": sections}
+    committed(engine, partial(upsert, table=ledger_losses, rows=[row], keep=["found_at"]))
+
+
+def prune_losses(transaction: Connection, before: int) -> None:
+    transaction.execute(delete(ledger_losses).where(ledger_losses.c.found_at < before))
+
 
 logger = structlog.get_logger(__name__)
 NOTED = Counter("nearfeed_served_noted_total", "Sections of answers that were noted for the ledger.")

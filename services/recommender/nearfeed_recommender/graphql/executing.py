@@ -10,7 +10,7 @@ from strawberry.types.graphql import OperationType
 
 from nearfeed_recommender.access.callers import Caller
 from nearfeed_recommender.graphql.loaders import Loaders
-from nearfeed_recommender.graphql.request import QueryIn
+from nearfeed_recommender.graphql.routes import QueryIn
 from nearfeed_recommender.graphql.schema import SCHEMA
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.types import GraphContext, OtherReaderError

@@ -7,7 +7,20 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, and_, exists, func, select
 from sqlalchemy.sql.functions import FunctionElement
 
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.tables import items
+
+
+class ArgumentError(NearfeedError):
+    """An argument that cannot be answered; the text begins with its name.
+
+    GraphQL copies `extensions` into the error that the client gets.
+    """
+
+    def __init__(self, argument: str, fault: str) -> None:
+        super().__init__(f"{argument}: {fault}")
+        self.extensions = {"argument": argument}
+
 
 _ESCAPE = "!"
 _PART = re.compile(r"\\(?P<escaped>.)|(?P<wildcard>[*?])|(?P<plain>.)", re.DOTALL)

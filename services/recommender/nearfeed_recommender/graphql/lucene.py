@@ -21,11 +21,11 @@ from luqum.exceptions import ParseError
 from luqum.thread import parse
 from sqlalchemy import ColumnElement, and_, not_, or_, true
 
-from nearfeed_recommender.graphql.arguments import ArgumentError
 from nearfeed_recommender.graphql.fields import (
     DEFAULT_FIELDS,
     FIELDS,
     PUBLISHED_AT,
+    ArgumentError,
     Pattern,
     literal_pattern,
     wildcard_pattern,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, select
 from nearfeed_contracts.tables import edges, items
 from nearfeed_recommender.catalog.writes import known_items
 from nearfeed_recommender.config.schema import LiveRelation, StoredRelation
-from nearfeed_recommender.graphql.arguments import ArgumentError
+from nearfeed_recommender.graphql.fields import ArgumentError
 from nearfeed_recommender.graphql.queries import rows_of_each
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import asked

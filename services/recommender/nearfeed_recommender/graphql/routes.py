@@ -4,11 +4,22 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
 
-from nearfeed_recommender.graphql.request import QueryIn
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import in_thread
 from nearfeed_recommender.http.access import Calling, require
+
+
+class QueryIn(BaseModel):
+    """A GraphQL request; what clients send beside it is ignored."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    query: Annotated[str, Field(min_length=1, max_length=100_000)]
+    variables: dict[str, Any] | None = None
+    operation_name: Annotated[str | None, Field(alias="operationName", max_length=200)] = None
+
 
 _EXECUTING = "nearfeed_recommender.graphql.executing"
 router = APIRouter(tags=["graphql"])

@@ -7,8 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from nearfeed_recommender.access.callers import Caller, UnknownCallerError, identify
-from nearfeed_recommender.access.rate_limits import seconds_to_wait
+from nearfeed_recommender.access.callers import Caller, UnknownCallerError, identify, seconds_to_wait
 from nearfeed_recommender.access.reader_tokens import TokenError
 from nearfeed_recommender.admission.appends import Appends
 from nearfeed_recommender.admission.control import Admission

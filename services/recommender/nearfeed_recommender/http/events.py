@@ -12,11 +12,10 @@ from nearfeed_contracts.events import Event, Impression, Interaction, Kind, valu
 from nearfeed_contracts.fields import MAX_EVENTS_PER_CALL, Id, IsoTime, to_micros
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.http.access import Appending, Context, Writes, require
-from nearfeed_recommender.http.clock import require_not_ahead
 from nearfeed_recommender.http.context import ApiContext
 from nearfeed_recommender.http.direct_route import DirectRoute
 from nearfeed_recommender.http.feed import json_response
-from nearfeed_recommender.http.parameters import refuse_unknown_parameters
+from nearfeed_recommender.http.parameters import refuse_unknown_parameters, require_not_ahead
 from nearfeed_recommender.http.problems import FieldError, FieldFault
 
 _IMPRESSION = ("schema_version", "event_id", "user_id", "item_id", "occurred_at", "request_id")

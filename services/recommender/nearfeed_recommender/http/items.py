@@ -19,10 +19,9 @@ from nearfeed_recommender.catalog.writes import (
     put_items,
 )
 from nearfeed_recommender.http.access import Context, Reads, require
-from nearfeed_recommender.http.clock import require_not_ahead
 from nearfeed_recommender.http.direct_route import DirectRoute
 from nearfeed_recommender.http.feed import PostOut, json_response
-from nearfeed_recommender.http.parameters import refuse_unknown_parameters
+from nearfeed_recommender.http.parameters import refuse_unknown_parameters, require_not_ahead
 from nearfeed_runtime.sql import committed, reading
 
 router = APIRouter(prefix="/v1", tags=["posts"])

@@ -21,7 +21,7 @@ from nearfeed_contracts.errors import (
 from nearfeed_recommender.catalog.writes import UnknownCommunityError, UnknownItemError
 from nearfeed_recommender.config.faults import ConfigError, StaleVersionError
 from nearfeed_recommender.http.middleware import SECURITY_HEADERS
-from nearfeed_recommender.serving.cursor import InvalidCursorError
+from nearfeed_recommender.serving.feed import InvalidCursorError
 from nearfeed_recommender.serving.rankings import ExpiredCursorError
 
 logger = structlog.get_logger(__name__)

@@ -16,8 +16,7 @@ from nearfeed_recommender.http.access import Context, require
 from nearfeed_recommender.http.feed import FeedItemOut, json_response
 from nearfeed_recommender.serving.response import encode_object
 from nearfeed_recommender.space_maps.files import SpaceMap, mapped_spaces, read_map, write_map
-from nearfeed_recommender.space_maps.labels import labels_by_id
-from nearfeed_recommender.space_maps.maps import make_map, reader_place
+from nearfeed_recommender.space_maps.maps import labels_by_id, make_map, reader_place
 from nearfeed_recommender.users.profiles import load_profile
 from nearfeed_runtime.sql import reading
 

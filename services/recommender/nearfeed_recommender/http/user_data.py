@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.http.access import Context, require
 from nearfeed_recommender.users.erasure_check import check_erasure
-from nearfeed_recommender.users.export import export_of
+from nearfeed_recommender.users.personal_data import export_of
 
 router = APIRouter(prefix="/v1", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]

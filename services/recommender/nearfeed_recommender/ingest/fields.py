@@ -11,11 +11,11 @@ from nearfeed_recommender.ingest.sources import (
     Lookup,
     NumberSource,
     Source,
+    Strict,
     TagsSource,
     TimeSource,
     text_of,
 )
-from nearfeed_recommender.ingest.strict import Strict
 
 
 def _states(form: Any) -> AfterValidator:

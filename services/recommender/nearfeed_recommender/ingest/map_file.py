@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_recommender.infra.strict_yaml import StrictLoader, tell_yaml_fault
-from nearfeed_recommender.ingest.strict import UNKNOWN
+from nearfeed_recommender.ingest.sources import UNKNOWN
 
 M = TypeVar("M", bound=BaseModel)
 Loc = tuple[int | str, ...]

@@ -16,9 +16,28 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import orjson
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from nearfeed_recommender.ingest.strict import Strict
+UNKNOWN = "unknown_name"
+
+
+class Strict(BaseModel):
+    """Refuses names that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_names(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            for name in given:
+                if name not in known:
+                    context = {"name": str(name), "known": ", ".join(known)}
+                    raise PydanticCustomError(UNKNOWN, "is unknown; here may stand {known}", context)
+        return given
+
 
 Lookup = Callable[[str], Any]
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}

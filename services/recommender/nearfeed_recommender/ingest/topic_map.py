@@ -36,9 +36,20 @@ from nearfeed_recommender.ingest.fields import (
     YesOrNoSource,
 )
 from nearfeed_recommender.ingest.map_file import MapError, read_map
-from nearfeed_recommender.ingest.paths import at_path
-from nearfeed_recommender.ingest.sources import FlagSource, Lookup, TimeSource
-from nearfeed_recommender.ingest.strict import Strict
+from nearfeed_recommender.ingest.sources import FlagSource, Lookup, Strict, TimeSource
+
+
+def at_path(body: Any, path: str) -> Any:
+    """What stands at a path; None where nothing does."""
+    for step in path.split("."):
+        if isinstance(body, dict):
+            body = body.get(step)
+        elif isinstance(body, list) and step.isdecimal() and int(step) < len(body):
+            body = body[int(step)]
+        else:
+            return None
+    return body
+
 
 UNMAPPED = Counter("nearfeed_messages_unmapped_total", "Messages of an app that no rule is for.", ["topic"])
 _AHEAD = timedelta(minutes=5)

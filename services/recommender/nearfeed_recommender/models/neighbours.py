@@ -8,7 +8,7 @@ import numpy as np
 
 from nearfeed_contracts.runs import NEIGHBOURS, BrokenRunError, Run
 from nearfeed_contracts.vector_store import Hit
-from nearfeed_recommender.models.ranked import Numbers, RankedLists, Scores, ranked_lists
+from nearfeed_recommender.models.lists import Numbers, RankedLists, Scores, ranked_lists
 
 
 @dataclass(frozen=True)

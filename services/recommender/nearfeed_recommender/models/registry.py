@@ -30,8 +30,8 @@ from nearfeed_recommender.config.schema import (
 from nearfeed_recommender.config.world import latest_run, readable_runs
 from nearfeed_recommender.models.lists import load_lists
 from nearfeed_recommender.models.neighbours import load_neighbours
+from nearfeed_recommender.models.onnx_files import Tower, load_tower
 from nearfeed_recommender.models.rankers import load_ranker
-from nearfeed_recommender.models.towers import Tower, load_tower
 from nearfeed_recommender.models.walks import follow, load_graph
 from nearfeed_runtime.sql import reading
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nearfeed_recommender.catalog.embeddings import Embeddings
-from nearfeed_recommender.catalog.stored_vectors import StoredVectors
+from nearfeed_recommender.catalog.spaces import StoredVectors
 from nearfeed_recommender.config.live import Snapshot
 from nearfeed_recommender.config.schema import (
     Config,

@@ -28,9 +28,8 @@ from nearfeed_recommender.pipeline.diversity import (
     unit_vectors,
     without_near_duplicates,
 )
-from nearfeed_recommender.pipeline.places import Exposure, NewPlaces, Placed, filled
+from nearfeed_recommender.pipeline.places import Exposure, Limit, NewPlaces, Placed, filled
 from nearfeed_recommender.pipeline.query import Query
-from nearfeed_recommender.pipeline.windows import Limit
 
 
 class Slate:

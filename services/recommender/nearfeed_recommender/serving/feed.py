@@ -1,12 +1,18 @@
 """The feed: what its provider ranks for a user, then pages of it. Read `Feed.first` and `Feed.next`."""
 
+import base64
+import binascii
+import hashlib
+import hmac
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 from prometheus_client import Counter
 
+from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_recommender.config.live import LiveConfig
 from nearfeed_recommender.experiments.live import LiveExperiments
@@ -15,15 +21,46 @@ from nearfeed_recommender.exposure_log.request_ids import new_nonce, read_reques
 from nearfeed_recommender.infra.threads import Threads
 from nearfeed_recommender.pipeline.build import Pipelines
 from nearfeed_recommender.pipeline.fetch import Fetches
-from nearfeed_recommender.pipeline.query import Query
+from nearfeed_recommender.pipeline.query import NO_WISH, Hydrator, Query
 from nearfeed_recommender.pipeline.rank import Inputs
 from nearfeed_recommender.serving.assignment import arms_of, assign_places, provider_of
-from nearfeed_recommender.serving.cursor import read_cursor, sign_cursor
 from nearfeed_recommender.serving.exposure import Exposure, ExposureRecorder
-from nearfeed_recommender.serving.hydrate import NO_WISH, Hydrator
 from nearfeed_recommender.serving.rankings import Ranking, Rankings, expired
 from nearfeed_recommender.serving.response import Order, Responder, Shown, encode_items, encode_object
 from nearfeed_recommender.users.eligibility import Wish
+
+_SIGNATURE_BYTES = 16
+
+
+class InvalidCursorError(NearfeedError):
+    """A cursor that this service did not make for this user."""
+
+
+def sign_cursor(secret: bytes, user_id: str, request_id: str, position: int) -> str:
+    """Request id and position, signed over the user too."""
+    payload = f"{request_id}.{position}"
+    raw = _signature(secret, user_id, payload) + payload.encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def read_cursor(secret: bytes, user_id: str, cursor: str) -> tuple[str, int]:
+    """Request id and position. Raises InvalidCursorError."""
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:].decode()
+        genuine = hmac.compare_digest(signature, _signature(secret, user_id, payload))
+        request_id, position = payload.rsplit(".", 1)
+        if genuine:
+            return request_id, int(position)
+    except (binascii.Error, ValueError):
+        pass
+    raise InvalidCursorError("cursor: it was not made by this service for this reader.")
+
+
+def _signature(secret: bytes, user_id: str, payload: str) -> bytes:
+    message = orjson.dumps([user_id, payload])
+    return hmac.new(secret, message, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
 
 SECTION = "feed"
 _SOURCES_SHARE, _REST_SHARE = 0.6, 0.1  # of the time for a response: for its sources, and after them

@@ -18,11 +18,10 @@ from nearfeed_recommender.exposure_log.request_ids import new_nonce, sign_reques
 from nearfeed_recommender.pipeline.candidates import nothing
 from nearfeed_recommender.pipeline.fetch import Fetches
 from nearfeed_recommender.pipeline.pipeline import RankedList
-from nearfeed_recommender.pipeline.query import Query
+from nearfeed_recommender.pipeline.query import Hydrator, Query
 from nearfeed_recommender.serving.assignment import Assignments, arms_of, assign_places, provider_of
 from nearfeed_recommender.serving.exposure import Exposure, ExposureRecorder
 from nearfeed_recommender.serving.feed import Ranker
-from nearfeed_recommender.serving.hydrate import Hydrator
 from nearfeed_recommender.serving.response import Order, Responder, Shown, encode_items, encode_object
 
 logger = structlog.get_logger(__name__)

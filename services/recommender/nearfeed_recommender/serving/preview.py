@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from nearfeed_recommender.pipeline.query import Hydrator
 from nearfeed_recommender.serving.feed import Ranker
-from nearfeed_recommender.serving.hydrate import Hydrator
 from nearfeed_recommender.serving.response import Order, Responder, encode_items
 
 

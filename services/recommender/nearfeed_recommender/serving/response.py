@@ -13,8 +13,7 @@ from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.posts import PostText, PostTexts
 from nearfeed_recommender.pipeline.candidates import SOURCE_MARK, Candidates, Mark
 from nearfeed_recommender.pipeline.less import LessLikeThis
-from nearfeed_recommender.pipeline.query import Query
-from nearfeed_recommender.serving.hydrate import Hydrator
+from nearfeed_recommender.pipeline.query import Hydrator, Query
 from nearfeed_recommender.users.eligibility import Eligibility
 
 BY_ENGAGEMENTS = frozenset({"close_to_read", "read_by_others", "new"})

@@ -11,8 +11,8 @@ from nearfeed_recommender.catalog.writes import UnknownItemError
 from nearfeed_recommender.config.schema import NamedFilter
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.pipeline.candidates import NOTHING, Found
+from nearfeed_recommender.pipeline.query import ANYONE, Hydrator
 from nearfeed_recommender.pipeline.search import Search
-from nearfeed_recommender.serving.hydrate import ANYONE, Hydrator
 from nearfeed_recommender.serving.response import Responder, encode_object
 from nearfeed_recommender.users.eligibility import Eligibility
 

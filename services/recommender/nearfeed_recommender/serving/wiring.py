@@ -10,8 +10,7 @@ from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.catalog.catalog import Catalog
 from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.posts import PostTexts
-from nearfeed_recommender.catalog.spaces import active_space_of
-from nearfeed_recommender.catalog.stored_vectors import StoredVectors
+from nearfeed_recommender.catalog.spaces import StoredVectors, active_space_of
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore
 from nearfeed_recommender.exposure_log.writer import Ledger
 from nearfeed_recommender.infra.breaker import StoreBreaker
@@ -20,10 +19,10 @@ from nearfeed_recommender.pipeline.build import Parts, Pipelines
 from nearfeed_recommender.pipeline.fetch import source_threads
 from nearfeed_recommender.pipeline.new_creators import NewCreators
 from nearfeed_recommender.pipeline.popularity import Popularity
+from nearfeed_recommender.pipeline.query import Hydrator
 from nearfeed_recommender.pipeline.search import open_search
 from nearfeed_recommender.serving.exposure import ExposureRecorder
 from nearfeed_recommender.serving.feed import Feed, Ranker
-from nearfeed_recommender.serving.hydrate import Hydrator
 from nearfeed_recommender.serving.page import Pages
 from nearfeed_recommender.serving.preview import Preview
 from nearfeed_recommender.serving.rankings import Rankings

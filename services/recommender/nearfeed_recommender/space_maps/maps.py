@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import now_micros
-from nearfeed_contracts.tables import item_contexts
+from nearfeed_contracts.tables import item_contexts, items
 from nearfeed_core.projection import fit_projection
 from nearfeed_recommender.catalog.spaces import require_space
 from nearfeed_recommender.space_maps.files import Place, SpaceMap, write_map
@@ -100,3 +101,20 @@ def _contexts_of(
 
 def _places(rows: NDArray[np.float64]) -> list[Place]:
     return [(round(float(x), 4), round(float(y), 4)) for x, y in rows]
+
+
+class Label(NamedTuple):
+    """A post's title and community."""
+
+    title: str
+    community_id: str
+
+
+def labels_by_id(connection: Connection, ids: Sequence[str]) -> dict[str, Label]:
+    """The labels of undeleted posts, without their texts."""
+    found: dict[str, Label] = {}
+    for chunk in chunks(ids):
+        query = select(items.c.item_id, items.c.title, items.c.community_id)
+        query = query.where(items.c.item_id.in_(chunk), items.c.deleted.is_(False))
+        found.update({item_id: Label(*label) for item_id, *label in connection.execute(query)})
+    return found

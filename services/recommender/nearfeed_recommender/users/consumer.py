@@ -10,8 +10,7 @@ from nearfeed_contracts.events import Event, Interaction, ReaderReset, UserErase
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import erased_users, feed_pages, memberships, reader_controls, user_vectors
 from nearfeed_core.readings import EXCLUDING
-from nearfeed_recommender.exposure_log.locks import claim_readers
-from nearfeed_recommender.exposure_log.outcomes import Joining, forget_outcomes
+from nearfeed_recommender.exposure_log.outcomes import Joining, claim_readers, forget_outcomes
 from nearfeed_recommender.exposure_log.store import forget_served
 from nearfeed_recommender.identity.erasures import erased_since, erasures, hash_user
 from nearfeed_recommender.users.erasure import rename_author
@@ -26,9 +25,8 @@ from nearfeed_recommender.users.reset_marks import (
     resets,
     void_since,
 )
-from nearfeed_recommender.users.revisions import forget_revisions
 from nearfeed_recommender.users.rows import merge_events, trim_rows
-from nearfeed_recommender.users.user_vectors import live_spaces, mark_stale, refresh_vectors
+from nearfeed_recommender.users.user_vectors import forget_revisions, live_spaces, mark_stale, refresh_vectors
 from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.consume import Handlers
 from nearfeed_runtime.sql import upsert

@@ -1,13 +1,14 @@
 """What SQL holds of a reader, table by table: what an export tells, and an erasure has to leave empty."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select, tuple_
 
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import (
@@ -24,6 +25,7 @@ from nearfeed_contracts.tables import (
     user_revisions,
     user_vectors,
 )
+from nearfeed_runtime.sql import reading
 
 _TIME = "_at"
 _OMITTED = ("user_id", "author_id", "change_id")
@@ -98,3 +100,40 @@ HOLDINGS: tuple[Holding, ...] = (
     Holding("outcomes", outcomes, _user_id(outcomes)),
     Holding("experiment_units", reader_units, _in_group),
 )
+
+
+SCHEMA_VERSION = 1
+ROWS_AT_ONCE = 500
+
+
+def export_of(engine: Engine, user_id: str) -> Iterator[bytes]:
+    """The parts of the object, of `ROWS_AT_ONCE` rows at most; none holds a connection while it is sent.
+
+    Each part tells of the moment in which it is read. Raises what SQL raises.
+    """
+    head = {"schema_version": SCHEMA_VERSION, "user_id": user_id, "exported_at": datetime.now(UTC)}
+    yield orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1]
+    for holding in HOLDINGS:
+        yield b"," + orjson.dumps(holding.name) + b":["
+        yield from _rows(engine, holding, user_id)
+        yield b"]"
+    yield b"}"
+
+
+def _rows(engine: Engine, holding: Holding, user_id: str) -> Iterator[bytes]:
+    after: Sequence[Any] | None = None
+    while rows := _rows_after(engine, holding, user_id, after):
+        told = b",".join(orjson.dumps(holding.told(row), option=orjson.OPT_NON_STR_KEYS) for row in rows)
+        yield told if after is None else b"," + told
+        after = [rows[-1][column.name] for column in holding.table.primary_key]
+
+
+def _rows_after(
+    engine: Engine, holding: Holding, user_id: str, after: Sequence[Any] | None
+) -> list[dict[str, Any]]:
+    key = list(holding.table.primary_key)
+    query = select(holding.table).where(holding.of(user_id)).order_by(*key).limit(ROWS_AT_ONCE)
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    with reading(engine) as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

@@ -11,17 +11,49 @@ from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
-from sqlalchemy import BindParameter, Connection, String, bindparam, select
+from sqlalchemy import BindParameter, Connection, Engine, String, bindparam, select
 
 from nearfeed_contracts.events import KINDS, Interaction
 from nearfeed_contracts.tables import interactions, memberships, reader_units, user_revisions, user_vectors
 from nearfeed_core.engagements import Values, times_after
 from nearfeed_core.readings import WeightRule
+from nearfeed_recommender.catalog.catalog import ITEMS
 from nearfeed_recommender.catalog.columns import Columns, Rows
+from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_recommender.users.memberships import controls_of
 from nearfeed_recommender.users.reset_marks import began_anew_at
 from nearfeed_recommender.users.state import UserState, Vector
+from nearfeed_runtime.point_reads import read_rows
+
+_FRESHNESS = (
+    "SELECT COALESCE((SELECT revision FROM user_revisions WHERE user_id = ?), "
+    "(SELECT erased_at FROM erased_users WHERE user_hash = ?), 0), "
+    "(SELECT space FROM active_space WHERE slot = 1), "
+    "(SELECT value FROM change_sequence WHERE name = ?), "
+    "(SELECT value FROM change_sequence WHERE name = ?)"
+)
+
+
+class Freshness(NamedTuple):
+    """What SQL says: the user's revision, the active space, the last changes.
+
+    The revision of a user without one is when they were erased, 0 where never: who was erased has another
+    one than who was never there.
+    """
+
+    revision: int
+    space: str | None
+    items: int
+    embeddings: int
+
+
+def read_freshness(engine: Engine, user_id: str, user_hash: str) -> Freshness:
+    """One statement with five look-ups by primary key; `user_hash` is that by which an erasure is kept."""
+    asked = (user_id, user_hash, ITEMS, CONTEXTS)
+    ((revision, space, items, embeddings),) = read_rows(engine, _FRESHNESS, asked)
+    return Freshness(revision, space, items or 0, embeddings or 0)
+
 
 _MOST_BYTES = 128 * 2**20
 _MOST_PENDING = 500

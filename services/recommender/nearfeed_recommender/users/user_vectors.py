@@ -4,17 +4,43 @@ The consumer's handlers and its background loop alone compute them. Whoever chan
 the API too, marks them stale in the same transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from nearfeed_contracts.runs import Block, Manifest
-from nearfeed_contracts.tables import spaces, user_vectors
+from nearfeed_contracts.tables import (
+    interactions,
+    memberships,
+    reader_controls,
+    reader_resets,
+    reader_units,
+    spaces,
+    user_revisions,
+    user_vectors,
+)
 from nearfeed_recommender.users.profiles import Pooling, Vector, load_profiles
-from nearfeed_recommender.users.revisions import forget_revisions
 from nearfeed_runtime.changes import raise_all_revisions, raise_revisions
 from nearfeed_runtime.sql import chunks, claim, upsert
+
+USER_TABLES: tuple[Table, ...] = (
+    interactions,
+    memberships,
+    reader_controls,
+    reader_resets,
+    reader_units,
+    user_vectors,
+)
+"""What a feed needs of a user, by `user_id`: whoever writes these raises the revision of the user."""
+
+
+def forget_revisions(transaction: Connection, user_ids: Collection[str]) -> None:
+    """Removes the revisions of those users who have no row in any of USER_TABLES."""
+    key = user_revisions.c.user_id
+    unknown = [~select(table.c.user_id).where(table.c.user_id == key).exists() for table in USER_TABLES]
+    for chunk in chunks(sorted(user_ids)):
+        transaction.execute(delete(user_revisions).where(key.in_(chunk), *unknown))
 
 
 def live_spaces(connection: Connection) -> dict[str, tuple[Block, ...]]:

@@ -15,7 +15,7 @@ from nearfeed_recommender.ingest.fields import (
     MomentSource,
 )
 from nearfeed_recommender.ingest.map_file import MapError, read_map
-from nearfeed_recommender.ingest.strict import Strict
+from nearfeed_recommender.ingest.sources import Strict
 
 
 def _as_list(given: Any) -> Any:

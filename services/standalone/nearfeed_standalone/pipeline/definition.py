@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.ingest.map_file import read_map
-from nearfeed_recommender.ingest.strict import Strict
+from nearfeed_recommender.ingest.sources import Strict
 from nearfeed_standalone.importing.app_engine import told_url
 
 BUILT_IN = Path(__file__).parent / "builtin"

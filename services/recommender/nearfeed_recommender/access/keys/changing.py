@@ -10,8 +10,15 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.tables import api_keys
-from nearfeed_recommender.access.keys.minting import MintedKey, mint_key
-from nearfeed_recommender.access.keys.rows import Key, WantedKey, is_live, known_keys, live_of
+from nearfeed_recommender.access.keys.rows import (
+    Key,
+    MintedKey,
+    WantedKey,
+    is_live,
+    known_keys,
+    live_of,
+    mint_key,
+)
 from nearfeed_runtime.auditing import put_audit
 from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.sql import committed

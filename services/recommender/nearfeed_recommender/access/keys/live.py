@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_recommender.access.keys.minting import is_secret_of, split_key
-from nearfeed_recommender.access.keys.rows import LIVE, Key, has_keys, is_live, keys_where
+from nearfeed_recommender.access.keys.rows import (
+    LIVE,
+    Key,
+    has_keys,
+    is_live,
+    is_secret_of,
+    keys_where,
+    split_key,
+)
 from nearfeed_runtime.sql import reading
 
 

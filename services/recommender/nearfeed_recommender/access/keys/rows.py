@@ -1,9 +1,13 @@
 """Keys as SQL has them."""
 
+import hashlib
+import hmac
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -13,6 +17,40 @@ from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.fields import IsoTime, Label, now_micros, to_micros
 from nearfeed_contracts.tables import api_keys
 from nearfeed_recommender.settings import Scope
+
+_ID_BYTES = 6
+_SECRET_BYTES = 32
+_KEY = re.compile(rf"nf_([0-9a-f]{{{2 * _ID_BYTES}}})_([0-9a-f]{{{2 * _SECRET_BYTES}}})")
+
+
+class MintedKey(NamedTuple):
+    """A new key; `text` is told once and kept nowhere."""
+
+    key_id: str
+    key_hash: str
+    text: str
+
+
+def mint_key() -> MintedKey:
+    key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES)
+    return MintedKey(key_id, hash_of(secret), f"nf_{key_id}_{secret}")
+
+
+def hash_of(secret: str) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def split_key(text: str) -> tuple[str, str] | None:
+    """Key id and secret; None for what has not the form of a key."""
+    found = _KEY.fullmatch(text)
+    return (found[1], found[2]) if found else None
+
+
+def is_secret_of(secret: str, key_hash: str) -> bool:
+    """In a time that tells nothing of the hash."""
+    return hmac.compare_digest(hash_of(secret), key_hash)
+
 
 LIVE, EXPIRED, REVOKED = "live", "expired", "revoked"
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_core.readings import HOUR_MICROS
-from nearfeed_recommender.catalog.stored_vectors import StoredVectors
+from nearfeed_recommender.catalog.spaces import StoredVectors
 from nearfeed_recommender.config.schema import SimilarSource, VectorsSource
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.models.registry import Registry
