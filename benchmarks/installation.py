@@ -12,7 +12,7 @@ from pathlib import Path
 import kafka
 from sqlalchemy import create_engine, text
 
-from nearfeed_backends.kafka_settings import read_url
+from nearfeed_backends.kafka.settings import read_url
 from nearfeed_backends.opening import open_store
 
 _ACCOUNT = "mysql+mysqlconnector://nearfeed:nearfeed@127.0.0.1"

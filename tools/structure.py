@@ -19,6 +19,7 @@ PACKAGES = {
     "nearfeed_core": "core",
     "nearfeed_runtime": "runtime",
     "nearfeed_backends": "backends",
+    "nearfeed_ui": "ui",
     "nearfeed_embedder": "services/embedder",
     "nearfeed_indexer": "services/indexer",
     "nearfeed_recommender": "services/recommender",

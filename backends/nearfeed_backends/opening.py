@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from nearfeed_backends.database import open_database
 from nearfeed_backends.errors import LOG, VECTORS, missing_driver, unknown_scheme
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.event_log import EventLog
 from nearfeed_contracts.vector_store import VectorStore
 
@@ -26,18 +26,18 @@ def open_log(url: str) -> EventLog:
         return _open_kafka(url)
     if scheme != "embedded" or not path:
         raise unknown_scheme(LOG, url, _LOGS)
-    from nearfeed_backends.embedded_log import EmbeddedLog
+    from nearfeed_backends.embedded.log import EmbeddedLog
 
     return EmbeddedLog(path)
 
 
 def _open_kafka(url: str) -> EventLog:
-    from nearfeed_backends.kafka_prefix import PrefixedLog
-    from nearfeed_backends.kafka_settings import read_url
+    from nearfeed_backends.kafka.prefix import PrefixedLog
+    from nearfeed_backends.kafka.settings import read_url
 
     settings = read_url(url)
     try:
-        from nearfeed_backends.kafka_log import KafkaLog
+        from nearfeed_backends.kafka.log import KafkaLog
     except ModuleNotFoundError as error:
         if error.name != "kafka":
             raise
@@ -50,7 +50,7 @@ def open_store(url: str) -> VectorStore:
     """The vector store of a URL. Raises BackendSettingError that says what to mend."""
     scheme, _, rest = url.partition("://")
     if scheme == "memory":
-        from nearfeed_backends.numpy_store import NumpyStore
+        from nearfeed_backends.embedded.numpy_store import NumpyStore
 
         return NumpyStore()
     if scheme not in _OPENERS or not rest:
@@ -71,19 +71,19 @@ def _faiss(url: str) -> VectorStore:
 
 
 def _milvus_lite(url: str) -> VectorStore:
-    from nearfeed_backends.milvus_opening import open_lite
+    from nearfeed_backends.milvus.opening import open_lite
 
     return open_lite(url.partition("://")[2])
 
 
 def _milvus(url: str) -> VectorStore:
-    from nearfeed_backends.milvus_opening import open_server
+    from nearfeed_backends.milvus.opening import open_server
 
     return open_server(url)
 
 
 def _opensearch(url: str) -> VectorStore:
-    from nearfeed_backends.opensearch_opening import open_opensearch
+    from nearfeed_backends.opensearch.opening import open_opensearch
 
     return open_opensearch(url)
 

@@ -19,7 +19,7 @@ from benchmarks.feed import community, heavy_users
 from benchmarks.feed.community import Pairs, Posts
 from benchmarks.filtered_search import CACHE
 from benchmarks.server import nearfeed
-from nearfeed_backends.database import open_database
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts import tables
 from nearfeed_contracts.runs import Block, Manifest, write_manifest, write_vectors
 

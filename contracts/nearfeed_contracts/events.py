@@ -34,7 +34,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Control = Literal["block", "mute", "follow", "less", "hide"]
 ServedState = Literal["whole", "degraded", "failed"]
 HOLDOUT = "holdout"  # the arm of users who are kept out of experiments
-Attribution = Literal["told", "window", "none", "unknown", "forged"]
+Attribution = Literal["explicit", "view_through", "unattributed", "not_in_response", "invalid_request_id"]
 
 VectorArray = NDArray[np.float32]
 
@@ -274,10 +274,10 @@ def decode(value: bytes) -> Event:
     try:
         return _ANY_EVENT.validate_json(value)
     except ValidationError as error:
-        raise UnreadableEventError(tell_fault(error)) from None
+        raise UnreadableEventError(describe_fault(error)) from None
 
 
-def tell_fault(error: ValidationError, whole: str = "event") -> str:
+def describe_fault(error: ValidationError, whole: str = "event") -> str:
     """The first fault of a pydantic error as `field: what is wrong`; `whole` stands for the field of all."""
     first = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or whole

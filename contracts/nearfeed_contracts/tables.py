@@ -301,7 +301,7 @@ outcomes = Table(
     Column("occurred_at", BigInteger, primary_key=True, autoincrement=False),
     Column("value", _DOUBLE),
     Column("request_id", _ID),  # the answer that it came of; NULL: of none that is known
-    Column("attribution", String(16), nullable=False),  # nearfeed_contracts.events.Attribution
+    Column("attribution", String(32), nullable=False),  # nearfeed_contracts.events.Attribution
     Column("impression_at", BigInteger),  # of the impression that an action was attributed to
     Column("experiment", _ID),
     Column("arm", _ID),

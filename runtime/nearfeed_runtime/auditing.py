@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from nearfeed_contracts.fields import MAX_ID, now_micros
 from nearfeed_contracts.tables import audit
-from nearfeed_runtime.operations import Listed, Said, Step, told_time
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.operations import Listed, Said, Step, format_time
+from nearfeed_runtime.sql import read_connection
 
 _COLUMNS = ("number", "at (UTC)", "actor", "action", "target", "detail")
 
@@ -55,7 +55,7 @@ def audited(connection: Connection, before: int | None, limit: int) -> list[Audi
 
 def list_audit(engine: Engine, limit: int = 20, before: int | None = None) -> Iterator[Step]:
     """A table of the newest changes, newest first, as an operation."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         found = audited(connection, before, limit)
     yield Listed(_COLUMNS, tuple(map(_told, found)))
     if len(found) == limit:
@@ -72,4 +72,4 @@ def machine_user() -> str:
 
 def _told(change: Audited) -> tuple[str, ...]:
     detail = orjson.dumps(change.detail).decode() if change.detail else ""
-    return (str(change.number), told_time(change.at), change.actor, change.action, change.target, detail)
+    return (str(change.number), format_time(change.at), change.actor, change.action, change.target, detail)

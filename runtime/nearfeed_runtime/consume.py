@@ -18,10 +18,10 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from nearfeed_contracts.errors import BackendUnavailableError
 from nearfeed_contracts.event_log import DEAD_SUFFIX, EventLog, Message, Record, Subscription, TopicPartition
-from nearfeed_contracts.events import Event, ItemDeleted, UnreadableEventError, decode, tell_fault
+from nearfeed_contracts.events import Event, ItemDeleted, UnreadableEventError, decode, describe_fault
 from nearfeed_contracts.tables import positions
 from nearfeed_contracts.topics import ITEMS
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 Handler = Callable[[Connection, Sequence[Event]], None]
 Handlers = Mapping[type[Event], Sequence[Handler]]
@@ -43,7 +43,7 @@ def events_of(message: Message) -> Sequence[Event]:
         try:
             return [ItemDeleted(item_id=message.key)]
         except ValidationError as error:
-            raise UnreadableEventError(f"key: {tell_fault(error)}") from None
+            raise UnreadableEventError(f"key: {describe_fault(error)}") from None
     return []
 
 
@@ -131,7 +131,7 @@ class Consumer:
 
     def lag(self) -> int:
         """How many offsets lie between the group's stored positions and the end of its topics."""
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return sum(
                 max(0, end - stored_position(connection, self._group, TopicPartition(topic, partition)))
                 for topic in self._topics
@@ -142,7 +142,7 @@ class Consumer:
         self._subscription.close()
 
     def _stored_position(self, source: TopicPartition) -> int:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return stored_position(connection, self._group, source)
 
     def _move_positions(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 
 import orjson
 import structlog
@@ -13,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Engine, literal, select
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 logger = structlog.get_logger(__name__)
 Checks = Mapping[str, Callable[[], object]]
@@ -27,7 +28,7 @@ class HealthPortError(NearfeedError):
 
 def database_answers(engine: Engine) -> None:
     """Raises what the driver raises where the database does not answer."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         connection.execute(select(literal(1)))
 
 
@@ -55,7 +56,7 @@ def answer(path: str, checks: Checks) -> Answer:
     """What a path is answered with."""
     match path.partition("?")[0]:
         case "/healthz":
-            return HTTPStatus.OK, _JSON, b'{"status":"ok"}'
+            return HTTPStatus.OK, _JSON, orjson.dumps({"status": "ok", "version": version("nearfeed")})
         case "/readyz":
             return _readiness(checks)
         case "/metrics":

@@ -117,6 +117,6 @@ def _table(listed: Listed) -> Table:
     return table
 
 
-def told_time(micros: int | None) -> str:
+def format_time(micros: int | None) -> str:
     """A time in microseconds since 1970 as operators read it, in UTC; empty for None."""
     return "" if micros is None else f"{from_micros(micros):%Y-%m-%d %H:%M:%S}"

@@ -116,7 +116,7 @@ def _check_alive(threads: Sequence[threading.Thread]) -> None:
 
 
 @contextmanager
-def told_errors() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Turns a NearfeedError into its sentence on standard error and exit status 2."""
     try:
         yield

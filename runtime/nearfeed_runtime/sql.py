@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_connection(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads: a snapshot that waits for no writer."""
     with engine.execution_options(**{READ_ONLY_OPTION: True}).connect() as connection:
         yield connection
 
 
-def writing(engine: Engine) -> Any:
+def write_transaction(engine: Engine) -> Any:
     """A transaction that writes: on SQLite it holds the write lock from its first statement."""
     return engine.begin()
 
@@ -45,13 +45,13 @@ def committed(engine: Engine, work: Callable[[Connection], T]) -> T:
     """
     for attempt in range(1, _ATTEMPTS):
         try:
-            with writing(engine) as transaction:
+            with write_transaction(engine) as transaction:
                 return work(transaction)
         except DBAPIError as error:
             if not is_passing(error):
                 raise
             time.sleep(_PAUSE_SECONDS * attempt)
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         return work(transaction)
 
 

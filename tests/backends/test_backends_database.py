@@ -11,9 +11,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from nearfeed_backends import database, migrations
-from nearfeed_backends.database import open_database
 from nearfeed_backends.errors import BackendSettingError
+from nearfeed_backends.sql import database, migrations
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.tables import READ_ONLY_OPTION, active_space, communities, metadata
 

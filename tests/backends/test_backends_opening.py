@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from nearfeed_backends.embedded_log import EmbeddedLog
+from nearfeed_backends.embedded.log import EmbeddedLog
+from nearfeed_backends.embedded.numpy_store import NumpyStore
 from nearfeed_backends.errors import BackendSettingError
-from nearfeed_backends.numpy_store import NumpyStore
 from nearfeed_backends.opening import open_database, open_log, open_store
 from nearfeed_contracts.vector_store import StoreUnavailableError
 

@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from nearfeed_backends import embedded_log
-from nearfeed_backends.embedded_log import EmbeddedLog
-from nearfeed_backends.embedded_retention import TOMBSTONE_RETENTION
-from nearfeed_backends.embedded_subscription import OtherLogError
+from nearfeed_backends.embedded import log as embedded_log
+from nearfeed_backends.embedded.log import EmbeddedLog
+from nearfeed_backends.embedded.log_retention import TOMBSTONE_RETENTION
+from nearfeed_backends.embedded.log_subscription import OtherLogError
 from nearfeed_backends.errors import BackendSettingError
 from nearfeed_contracts.event_log import LogUnavailableError, Message, Record
 from nearfeed_contracts.topics import INTERACTIONS, ITEMS, READER_RETENTION
@@ -263,7 +263,7 @@ def test_a_log_that_is_held_by_another_is_unavailable(log: EmbeddedLog, path: st
 
 APPEND_UNTIL_KILLED = """
 import sys
-from nearfeed_backends.embedded_log import EmbeddedLog
+from nearfeed_backends.embedded.log import EmbeddedLog
 from nearfeed_contracts.event_log import Record
 log = EmbeddedLog(sys.argv[1])
 for i in range(1_000_000):

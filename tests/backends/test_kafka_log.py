@@ -10,7 +10,7 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from nearfeed_backends.errors import OtherLogError
-from nearfeed_backends.kafka_settings import read_url
+from nearfeed_backends.kafka.settings import read_url
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import EventLog, Message, Record, Subscription, TopicPartition
 from servers import kafka_url

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from kafka.partitioner.default import DefaultPartitioner
 
 from nearfeed_backends.errors import BackendSettingError
-from nearfeed_backends.kafka_log import partition_of
-from nearfeed_backends.kafka_prefix import bare, prefixed
-from nearfeed_backends.kafka_settings import read_url
-from nearfeed_backends.kafka_topics import configuration_of
+from nearfeed_backends.kafka.log import partition_of
+from nearfeed_backends.kafka.prefix import bare, prefixed
+from nearfeed_backends.kafka.settings import read_url
+from nearfeed_backends.kafka.topics import configuration_of
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import DEAD_SUFFIX, LogUnavailableError, Record
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 
-from nearfeed_backends import migrations
 from nearfeed_backends.opening import open_database
+from nearfeed_backends.sql import migrations
+from nearfeed_contracts.tables import outcomes
 from nearfeed_runtime.changes import next_change, raise_revisions
 from servers import fresh_database
 
@@ -85,6 +86,30 @@ def test_users_have_a_revision(url: str) -> None:
         assert [tuple(row) for row in connection.execute(query)] == [("u", 1), ("v", 1)]
         raise_revisions(connection, ["v", "w"])
         assert [row.revision for row in connection.execute(query)][:2] == [1, 2]
+    engine.dispose()
+
+
+def test_attributions_get_their_new_names(url: str) -> None:
+    engine = first_release(url)
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        command.upgrade(config, "0005")
+    old = ["told", "window", "none", "unknown", "forged"]
+    with engine.begin() as connection:
+        row = {"user_id": "u", "kind": "click", "occurred_at": 1}
+        connection.execute(insert(outcomes), [row | {"item_id": name, "attribution": name} for name in old])
+    engine.dispose()
+    engine = open_database(url)
+    with engine.connect() as connection:
+        found = dict(connection.execute(select(outcomes.c.item_id, outcomes.c.attribution)).tuples().all())
+    assert found == {
+        "told": "explicit",
+        "window": "view_through",
+        "none": "unattributed",
+        "unknown": "not_in_response",
+        "forged": "invalid_request_id",
+    }
     engine.dispose()
 
 

@@ -13,11 +13,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from nearfeed_backends.database import open_database
 from nearfeed_backends.errors import BackendSettingError
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.tables import active_space, communities, feed_pages, items, metadata
-from nearfeed_runtime.sql import claim, committed, reading, sole_worker, upsert, writing
+from nearfeed_runtime.sql import claim, committed, read_connection, sole_worker, upsert, write_transaction
 from servers import fresh_database
 
 pytestmark = pytest.mark.server
@@ -51,7 +51,7 @@ def post(item_id: str, title: str = "", body: str = "", version: int = 1) -> dic
 
 
 def counted(engine: Engine, community: str = "counter") -> int:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         query = select(communities.c.created_at).where(communities.c.community_id == community)
         return connection.execute(query).scalar_one()
 
@@ -75,7 +75,7 @@ def test_ids_are_compared_byte_for_byte(engine: Engine) -> None:
     ids = ["a", "A", "á", "a\u0301", "🙂", "🙃", "ß", "ss", "ⅷ"]
     with engine.begin() as connection:
         connection.execute(insert(communities), [{"community_id": each, "created_at": 0} for each in ids])
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         for each in ids:
             query = select(communities.c.community_id).where(communities.c.community_id == each)
             assert list(connection.scalars(query)) == [each]
@@ -88,7 +88,7 @@ def test_rows_larger_than_a_statement_go_in_several(engine: Engine) -> None:
     for version in (1, 2):
         with engine.begin() as connection:
             upsert(connection, items, [{**row, "version": version} for row in rows])
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         found = connection.execute(select(items.c.item_id, items.c.version, items.c.body)).all()
     assert {tuple(row) for row in found} == {(row["item_id"], 2, body) for row in rows}
 
@@ -101,7 +101,7 @@ def test_foreign_keys_hold(engine: Engine) -> None:
 def test_a_reader_keeps_its_snapshot_and_waits_for_nobody(engine: Engine) -> None:
     with engine.begin() as writer:
         writer.execute(insert(communities).values(community_id="counter", created_at=0))
-    with reading(engine) as reader, engine.begin() as writer:
+    with read_connection(engine) as reader, engine.begin() as writer:
         writer.execute(update(communities).values(created_at=1))
         assert reader.scalar(select(communities.c.created_at)) == 0
         writer.commit()
@@ -131,7 +131,7 @@ def test_eight_writers_of_one_row_that_is_not_there_yet_lose_nothing(engine: Eng
 
 
 def test_a_deadlock_is_tried_again(engine: Engine) -> None:
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         rows = [{"community_id": name, "created_at": 0} for name in ("one", "two")]
         transaction.execute(insert(communities), rows)
     met = threading.Barrier(2)
@@ -170,7 +170,7 @@ def test_a_connection_that_is_killed_is_tried_again(engine: Engine, url: str) ->
     committed(engine, work)
     assert len(set(tries)) == 2
     assert counted(engine) == 2
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         assert set(connection.scalars(select(communities.c.community_id))) == {"try2", "counter"}
 
 
@@ -188,7 +188,9 @@ def test_work_for_one_process_is_done_by_one(engine: Engine, url: str) -> None:
 
 
 def test_several_processes_may_open_a_new_database_at_once(url: str) -> None:
-    program = "import sys; from nearfeed_backends.database import open_database; open_database(sys.argv[1])"
+    program = (
+        "import sys; from nearfeed_backends.sql.database import open_database; open_database(sys.argv[1])"
+    )
     command = [sys.executable, "-c", program, url]
     started = [subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE) for _ in range(4)]
     told = [process.communicate(timeout=120)[1] for process in started]

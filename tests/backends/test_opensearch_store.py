@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nearfeed_backends import opensearch_store
 from nearfeed_backends.errors import BackendSettingError
 from nearfeed_backends.opening import open_store
-from nearfeed_backends.opensearch_mapping import inner_product
-from nearfeed_backends.opensearch_store import OpenSearchStore
+from nearfeed_backends.opensearch import store as opensearch_store
+from nearfeed_backends.opensearch.mapping import inner_product
+from nearfeed_backends.opensearch.store import OpenSearchStore
 from nearfeed_contracts.vector_store import Filter, StoredVector, StoreUnavailableError, UnknownSpaceError
 
 Answer = tuple[int, dict[str, Any]]

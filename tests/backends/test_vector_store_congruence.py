@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.vector_servers import milvus_url, opensearch_url
 
 from nearfeed_backends.embedded import exact_search, name_codes, space_rows
-from nearfeed_backends.milvus_store import MilvusStore
-from nearfeed_backends.numpy_store import NumpyStore
+from nearfeed_backends.embedded.numpy_store import NumpyStore
+from nearfeed_backends.milvus.store import MilvusStore
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.vector_store import Filter, StoredVector, VectorStore
 

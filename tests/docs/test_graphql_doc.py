@@ -22,7 +22,7 @@ from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.graphql import limits
 from nearfeed_recommender.graphql.limits import MAX_COST
 from nearfeed_recommender.settings import RecommenderSettings
-from nearfeed_runtime.sql import upsert, writing
+from nearfeed_runtime.sql import upsert, write_transaction
 from nearfeed_standalone.demo.films import Films, films_of, load_ratings
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "graphql.md").read_text()
@@ -62,7 +62,7 @@ def _fill(engine: Engine, films: Films) -> None:
     times = [
         (row["user_id"], row["item_id"], to_micros(row["occurred_at"])) for row in reads.iter_rows(named=True)
     ]
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         upsert(transaction, items, rows)
         names = sorted(set(films.items["community_id"]))
         upsert(transaction, communities, [{"community_id": name, "created_at": 1} for name in names])
@@ -83,7 +83,7 @@ def _fill_space(engine: Engine, store: VectorStore, films: Films) -> None:
     dim = len(genres) + 1
     blocks = (Block(start=0, dim=dim),)
     manifest = Manifest(space="s", model="test", dim=dim, blocks=blocks, created_at=datetime.now(UTC))
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         row = {"space": "s", "state": "ready", "manifest": manifest.model_dump_json(), "run_url": "-"}
         transaction.execute(insert(spaces).values(**row, created_at=now_micros()))
         upsert(transaction, active_space, [{"slot": 1, "space": "s", "activated_at": now_micros()}])

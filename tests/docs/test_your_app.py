@@ -21,7 +21,7 @@ from benchmarks.server import free_port, wait_ready
 from sqlalchemy import Engine, create_engine, func, select, text
 from tests.docs.your_app_rows import BOARDS, MEMBERS, POSTS, READ, at, fill
 
-from nearfeed_backends.kafka_settings import read_url
+from nearfeed_backends.kafka.settings import read_url
 from nearfeed_backends.opening import open_log
 from nearfeed_contracts.event_log import EventLog, Record
 from nearfeed_contracts.tables import interactions, items, memberships

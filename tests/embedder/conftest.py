@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tests.embedder.taste import make_posts, make_readings, put_posts, put_readings
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from nearfeed_backends.database import open_database
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.runs import Run, list_runs
 from nearfeed_embedder.operations import train_run
 from nearfeed_embedder.settings import EmbedderSettings

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from sqlalchemy import Engine
 from tests.embedder.taste import make_posts, make_readings, put_posts, put_readings
 
-from nearfeed_backends.database import open_database
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import BrokenRunError, Manifest, Run, list_runs, open_run
@@ -20,7 +20,7 @@ from nearfeed_contracts.tables import interactions
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_embedder import run as run_module
 from nearfeed_embedder import training
-from nearfeed_embedder.comparison.quality_gate import RefusedModelError, check_worth
+from nearfeed_embedder.comparison.quality_gate import RefusedModelError, check_quality
 from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
 from nearfeed_embedder.load import read_dataset
@@ -330,8 +330,8 @@ def test_a_model_below_popularity_is_refused(
     ):
         train(settings, filled, text_epochs=0)
     assert list_runs(settings.runs_url) == []
-    check_worth("pinsage-linear", bad, force=True)
-    check_worth("pinsage-linear", {}, force=False)
+    check_quality("pinsage-linear", bad, force=True)
+    check_quality("pinsage-linear", {}, force=False)
 
 
 def test_the_evaluated_model_has_not_seen_what_came_after_the_cut(

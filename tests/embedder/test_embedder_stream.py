@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import Engine, insert
 from tests.embedder.taste import put_posts
 
-from nearfeed_backends.database import open_database
 from nearfeed_backends.opening import open_log
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.event_log import LogUnavailableError, Record
 from nearfeed_contracts.events import Item, ItemDeleted, ItemVector, VectorArray, decode
 from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
 from nearfeed_contracts.topics import record_of
 from nearfeed_embedder import stream
 from nearfeed_embedder.dataset import Post
-from nearfeed_embedder.stream import Noted, Publisher
+from nearfeed_embedder.stream import PendingPosts, Publisher
 
 
 class RecordingLog:
@@ -63,12 +63,12 @@ def log() -> RecordingLog:
 
 
 @pytest.fixture
-def noted() -> Noted:
-    return Noted()
+def noted() -> PendingPosts:
+    return PendingPosts()
 
 
 @pytest.fixture
-def publisher(engine: Engine, log: RecordingLog, noted: Noted) -> Publisher:
+def publisher(engine: Engine, log: RecordingLog, noted: PendingPosts) -> Publisher:
     opened = {"run://without": None}
     return Publisher(engine, log, lambda url: opened.get(url, LengthEncoder()), noted)  # type: ignore[arg-type]
 
@@ -100,21 +100,21 @@ def item(item_id: str, version: int = 1, title: str = "four") -> Item:
     )
 
 
-def note(noted: Noted, *events: Item | ItemDeleted) -> None:
+def note(noted: PendingPosts, *events: Item | ItemDeleted) -> None:
     for event in events:
-        handle = noted.note_items if isinstance(event, Item) else noted.forget_items
+        handle = noted.add_items if isinstance(event, Item) else noted.forget_items
         handle(None, [event])  # type: ignore[arg-type]
 
 
 def test_a_post_is_published_once_in_every_live_space(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one")
     add_space(engine, "two")
     note(noted, item("p"), item("p"))
-    assert publisher.publish_noted() == 2
+    assert publisher.publish_pending() == 2
     note(noted, item("p"))
-    assert publisher.publish_noted() == 0
+    assert publisher.publish_pending() == 0
     assert log.published() == [("one", "p", 1), ("two", "p", 1)]
     (first, _) = log.events
     assert first.inferred
@@ -123,31 +123,31 @@ def test_a_post_is_published_once_in_every_live_space(
 
 
 def test_an_edit_is_published_again_and_only_in_its_newest_version(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one")
     note(noted, item("p"))
-    publisher.publish_noted()
+    publisher.publish_pending()
     note(noted, item("p", 3, "longer"), item("p", 2, "x"))
-    publisher.publish_noted()
+    publisher.publish_pending()
     assert log.published() == [("one", "p", 1), ("one", "p", 3)]
     assert log.events[-1].vector.tolist() == [6, 1]
 
 
 def test_a_deleted_post_is_not_published(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one")
     note(noted, item("p"), ItemDeleted(item_id="p", version=2))
     note(noted, item("q"))
     store_context(engine, "one", "q", 2, context=None)
     put_posts(engine, [Post("r", "c", (), "text")], deleted=True)
-    assert publisher.publish_noted() + publisher.reconcile() == 0
+    assert publisher.publish_pending() + publisher.reconcile() == 0
     assert log.events == []
 
 
 def test_the_vectors_of_a_deleted_post_are_buried_on_the_log(
-    engine: Engine, tmp_path: Path, noted: Noted
+    engine: Engine, tmp_path: Path, noted: PendingPosts
 ) -> None:
     """Compaction removes what names its author; others stay."""
     add_space(engine, "one")
@@ -169,12 +169,12 @@ def test_the_vectors_of_a_deleted_post_are_buried_on_the_log(
 
 
 def test_what_a_space_holds_already_is_not_published(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one")
     store_context(engine, "one", "p", 5)
     note(noted, item("p", 5), item("p", 4), item("q", 1))
-    publisher.publish_noted()
+    publisher.publish_pending()
     assert log.published() == [("one", "q", 1)]
 
 
@@ -195,30 +195,30 @@ def test_a_space_gets_the_posts_that_its_run_lacks_once_that_is_loaded(
 
 
 def test_a_run_without_an_encoder_gets_nothing(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one", url="run://without")
     put_posts(engine, [Post("p", "c", (), "text")])
     note(noted, item("p"))
-    assert publisher.publish_noted() + publisher.reconcile() == 0
+    assert publisher.publish_pending() + publisher.reconcile() == 0
 
 
 def test_what_the_log_refused_is_published_later(
-    engine: Engine, log: RecordingLog, noted: Noted, publisher: Publisher
+    engine: Engine, log: RecordingLog, noted: PendingPosts, publisher: Publisher
 ) -> None:
     add_space(engine, "one")
     put_posts(engine, [Post("p", "c", (), "text")])
     note(noted, item("p"))
     log.failures = 1
     with pytest.raises(LogUnavailableError):
-        publisher.publish_noted()
-    publisher.publish_noted()
+        publisher.publish_pending()
+    publisher.publish_pending()
     assert publisher.reconcile() == 1
     assert log.published() == [("one", "p", 1)]
 
 
 def test_a_run_that_cannot_be_opened_keeps_no_other_from_its_vectors(
-    engine: Engine, log: RecordingLog, noted: Noted
+    engine: Engine, log: RecordingLog, noted: PendingPosts
 ) -> None:
     broken = {"run://broken"}
 
@@ -246,7 +246,7 @@ class FailingEncoder:
 
 
 def test_an_encoder_that_fails_keeps_no_other_from_its_vectors(
-    engine: Engine, log: RecordingLog, noted: Noted
+    engine: Engine, log: RecordingLog, noted: PendingPosts
 ) -> None:
     encoders = {"run://broken": FailingEncoder()}
     publisher = Publisher(engine, log, lambda url: encoders.get(url, LengthEncoder()), noted)  # type: ignore[arg-type]
@@ -254,7 +254,7 @@ def test_an_encoder_that_fails_keeps_no_other_from_its_vectors(
     add_space(engine, "whole")
     put_posts(engine, [Post("p", "c", (), "text"), Post("q", "c", (), "text")])
     note(noted, item("p"))
-    assert publisher.publish_noted() == 1
+    assert publisher.publish_pending() == 1
     assert publisher.reconcile() == 1
     assert log.published() == [("whole", "p", 1), ("whole", "q", 1)]
     encoders.clear()
@@ -262,7 +262,7 @@ def test_an_encoder_that_fails_keeps_no_other_from_its_vectors(
 
 
 def test_an_encoder_is_opened_once_and_dropped_with_its_space(
-    engine: Engine, log: RecordingLog, noted: Noted
+    engine: Engine, log: RecordingLog, noted: PendingPosts
 ) -> None:
     opened: list[str] = []
 
@@ -295,7 +295,7 @@ def test_rows_of_items_are_encoded_as_their_events_are(
 
 
 def test_a_database_that_lacks_nothing_is_searched_again_once_it_has_changed(
-    engine: Engine, noted: Noted, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, noted: PendingPosts, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "_REST_PER_LOOK", 0)
     looks: list[str] = []
@@ -348,7 +348,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def test_a_noted_post_is_encoded_before_the_rest_of_what_a_space_lacks(
-    engine: Engine, log: RecordingLog, noted: Noted
+    engine: Engine, log: RecordingLog, noted: PendingPosts
 ) -> None:
     class Told(LengthEncoder):
         """A new post comes in with the first bulk of old ones."""
@@ -381,7 +381,7 @@ def test_a_space_that_was_loaded_is_looked_at_at_once(
 
 
 def test_how_long_an_encoder_takes_to_open_does_not_put_off_the_next_look(
-    engine: Engine, log: RecordingLog, noted: Noted, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, log: RecordingLog, noted: PendingPosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Clock:
         late = 0.0
@@ -405,7 +405,7 @@ def test_how_long_an_encoder_takes_to_open_does_not_put_off_the_next_look(
 
 
 def test_encoders_are_opened_before_a_post_comes_that_of_the_served_space_first(
-    engine: Engine, log: RecordingLog, noted: Noted
+    engine: Engine, log: RecordingLog, noted: PendingPosts
 ) -> None:
     opened: list[str] = []
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event, insert, select
 
-from nearfeed_backends.numpy_store import NumpyStore
+from nearfeed_backends.embedded.numpy_store import NumpyStore
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.event_log import Message, Record, TopicPartition
 from nearfeed_contracts.events import Item, ItemDeleted, ItemVector

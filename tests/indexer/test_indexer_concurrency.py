@@ -10,7 +10,7 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_indexer.loading import load_vectors
 from nearfeed_indexer.opening import open_space
 from nearfeed_runtime.process import Loop, running
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 IDS = [f"i{n}" for n in range(60)]
 
@@ -23,7 +23,7 @@ class Follower:
 
     def look(self) -> None:
         query = select(item_contexts.c.item_id, item_contexts.c.change_id)
-        with reading(self.world.engine) as connection:
+        with read_connection(self.world.engine) as connection:
             for item_id, change_id in connection.execute(
                 query.where(item_contexts.c.change_id > self.since).order_by(item_contexts.c.change_id)
             ):

@@ -29,7 +29,7 @@ from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_recommender.users.memberships import put_memberships
 from nearfeed_runtime.changes import next_change
 from nearfeed_runtime.process import Loop, every, running
-from nearfeed_runtime.sql import committed, reading, upsert, writing
+from nearfeed_runtime.sql import committed, read_connection, upsert, write_transaction
 
 DIM = 12
 COMMUNITIES = {"films": ("noir", "space"), "books": ("poems", "maps"), "garden": ("roses", "bees")}
@@ -98,7 +98,7 @@ def open_world(data_dir: Path) -> Iterator[PageWorld]:
 def give_vectors(engine: Engine, store: VectorStore) -> None:
     """What embedder and indexer do for posts that lack a vector: here it follows from their first tag."""
     for number, space in enumerate(SPACES):
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             known = select(item_contexts.c.item_id).where(item_contexts.c.space == space)
             query = select(items).where(items.c.item_id.not_in(known), items.c.deleted.is_(False))
             lacking = connection.execute(query).all()
@@ -190,7 +190,7 @@ def _add_space(engine: Engine, store: VectorStore, space: str, *, active: bool) 
         metrics={"models": {"by-tag": {"recall@20": {"mean": 0.25}}}},
     )
     row = {"space": space, "state": "ready", "manifest": manifest.model_dump_json(), "run_url": "-"}
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         transaction.execute(insert(spaces).values(**row, created_at=now, loaded_at=now))
         if active:
             upsert(transaction, active_space, [{"slot": 1, "space": space, "activated_at": now}])

@@ -12,7 +12,7 @@ from tests.page.page_world import PageWorld
 from nearfeed_contracts.tables import audit, experiment_results
 from nearfeed_recommender.experiments.report_schema import IntervalOut, MeasuredOut, MismatchOut, Results
 from nearfeed_recommender.experiments.snapshots import row_of
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 
 pytestmark = pytest.mark.browser
 URL = "/v1/admin/experiments/lively"
@@ -45,7 +45,7 @@ def keep_a_course(world: PageWorld) -> None:
         ]
         until = now.until - timedelta(hours=6 - hour)
         kept = now.model_copy(update={"arms": arms, "until": until, "mismatch": alarm})
-        with writing(world.engine) as transaction:
+        with write_transaction(world.engine) as transaction:
             upsert(transaction, experiment_results, [row_of(kept)])
 
 
@@ -107,7 +107,7 @@ def test_draft_start_ramp_and_stop(open_page: Any, page_world: PageWorld) -> Non
     expect(page.locator(".experiment")).to_contain_text("It was stopped: more clicks")
     ended = experiment(page_world)
     assert (ended["state"], ended["adopted"], ended["stop_reason"]) == ("stopped", "latest", "more clicks")
-    with reading(page_world.engine) as connection:
+    with read_connection(page_world.engine) as connection:
         query = select(audit.c.action).where(audit.c.action.like("experiments.%")).order_by(audit.c.number)
         told = list(connection.scalars(query))
     assert told == [f"experiments.{verb}" for verb in ("draft", "start", "ramp", "stop")]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
 from nearfeed_contracts.tables import interactions, items, outcomes, reader_controls
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +36,7 @@ def eventually(page: Page, holds: Any) -> None:
 
 
 def kinds_of(world: PageWorld, reader: str, item_id: str) -> set[str]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         query = select(interactions).where(
             interactions.c.user_id == reader, interactions.c.item_id == item_id
         )
@@ -45,14 +45,14 @@ def kinds_of(world: PageWorld, reader: str, item_id: str) -> set[str]:
 
 
 def controls_of(world: PageWorld, item_id: str) -> list[str]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         query = select(reader_controls.c.control).where(reader_controls.c.target == item_id)
         return list(connection.scalars(query))
 
 
 def told_of(world: PageWorld, reader: str) -> list[Any]:
     """The impressions that the ledger has of a reader."""
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         query = select(outcomes).where(outcomes.c.user_id == reader, outcomes.c.kind == "impression")
         return list(connection.execute(query))
 
@@ -183,7 +183,7 @@ def test_what_was_seen_is_told(open_page: Any, page_world: PageWorld) -> None:
     seen = {row.item_id for row in told_of(page_world, "dee")}
     assert first.get_attribute("data-item") in seen
     assert last.get_attribute("data-item") not in seen
-    assert {row.attribution for row in told_of(page_world, "dee")} == {"told"}
+    assert {row.attribution for row in told_of(page_world, "dee")} == {"explicit"}
 
 
 def test_nothing_is_seen_while_away_and_what_was_is_told_when_it_can_be(
@@ -256,5 +256,5 @@ def test_a_refused_post_says_why(open_page: Any, page_world: PageWorld) -> None:
     page.get_by_label("Title").fill("Never stored")
     page.get_by_role("button", name="Post", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("author_id")
-    with reading(page_world.engine) as connection:
+    with read_connection(page_world.engine) as connection:
         assert connection.scalar(select(items.c.item_id).where(items.c.title == "Never stored")) is None

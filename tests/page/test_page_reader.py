@@ -10,13 +10,13 @@ from sqlalchemy import select
 from tests.page.page_world import PageWorld
 
 from nearfeed_contracts.tables import reader_controls
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 pytestmark = pytest.mark.browser
 
 
 def muted(world: PageWorld, reader: str) -> list[str]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         query = select(reader_controls.c.target).where(
             reader_controls.c.user_id == reader, reader_controls.c.control == "mute"
         )

@@ -22,7 +22,7 @@ from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.changes import next_change
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 from servers import fresh_database
 
 DIM = 4
@@ -70,7 +70,7 @@ class World:
             space=space, model="test", dim=DIM, blocks=(block,), created_at="2026-01-01T00:00:00Z"
         )  # type: ignore[arg-type]
         now = now_micros()
-        with writing(self.engine) as transaction:
+        with write_transaction(self.engine) as transaction:
             row = {"space": space, "state": "ready", "manifest": manifest.model_dump_json(), "run_url": "-"}
             transaction.execute(insert(spaces).values(**row, created_at=now))
             if active:
@@ -78,12 +78,12 @@ class World:
         self.store.create_space(space, DIM)
 
     def set_loaded(self, space: str) -> None:
-        with writing(self.engine) as transaction:
+        with write_transaction(self.engine) as transaction:
             transaction.execute(update(spaces).where(spaces.c.space == space).values(loaded_at=now_micros()))
 
     def set_vector(self, space: str, item_id: str, vector: np.ndarray | None, version: int = 1) -> None:
         """What the indexer does with a vector, or (None) with a deletion."""
-        with reading(self.engine) as connection:
+        with read_connection(self.engine) as connection:
             item = connection.execute(items.select().where(items.c.item_id == item_id)).one()
         if vector is None:
             self.store.delete(space, [item_id])
@@ -98,12 +98,12 @@ class World:
             "context": None if vector is None else vector.astype("<f4").tobytes(),
             "inferred": False,
         }
-        with writing(self.engine) as transaction:
+        with write_transaction(self.engine) as transaction:
             change_id = next_change(transaction, CONTEXTS)
             upsert(transaction, item_contexts, [{**row, "change_id": change_id}])
 
     def drop_space(self, space: str) -> None:
-        with writing(self.engine) as transaction:
+        with write_transaction(self.engine) as transaction:
             for table in (item_contexts, spaces):
                 transaction.execute(delete(table).where(table.c.space == space))
         self.store.drop_space(space)
@@ -139,7 +139,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
         return ""
     url = request.getfixturevalue("mariadb_url")
     engine = open_database(url)
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         for table in reversed(metadata.sorted_tables):
             transaction.execute(delete(table))
     engine.dispose()

@@ -10,7 +10,7 @@ from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_recommender.experiments.assignment import Assignment, ReaderFacts, assign
 from nearfeed_recommender.experiments.live import Running
 from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import write_transaction
 
 MINUTE = 60_000_000
 SEEN = 3
@@ -62,7 +62,7 @@ def simulate(
                 acted = True
                 came.append(_outcome(request_id, visit, item, kind, arm))
         found.append((arm, acted))
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         for table, rows in ((served_requests, requests), (served_items, items), (outcomes, came)):
             if rows:
                 transaction.execute(insert(table), rows)
@@ -76,7 +76,7 @@ def act_before(engine: Engine, reader: str, at: int, clicks: int, impressions: i
         for kind, count in (("click", clicks), ("impression", impressions))
         for n in range(count)
     ]
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         transaction.execute(insert(outcomes), rows)
 
 
@@ -97,5 +97,5 @@ def _item(request_id: str, item: str, position: int) -> dict[str, Any]:
 def _outcome(request_id: str, visit: Visit, item: str, kind: str, arm: Assignment) -> dict[str, Any]:
     return {
         "user_id": visit.reader, "item_id": item, "kind": kind, "occurred_at": visit.at + MINUTE,
-        "request_id": request_id, "attribution": "told", "experiment": arm.experiment, "arm": arm.arm,
+        "request_id": request_id, "attribution": "explicit", "experiment": arm.experiment, "arm": arm.arm,
     }  # fmt: skip

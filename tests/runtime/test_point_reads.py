@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from nearfeed_backends.opening import open_database
 from nearfeed_contracts.tables import communities
 from nearfeed_runtime.point_reads import read_rows
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import write_transaction
 
 SQL = "SELECT created_at FROM communities WHERE community_id = ?"
 
@@ -34,7 +34,7 @@ def test_values_come_back_as_they_went(engine: Engine, values: list[object]) -> 
 
 def test_what_was_committed_before_is_seen(engine: Engine) -> None:
     for number in range(3):
-        with writing(engine) as transaction:
+        with write_transaction(engine) as transaction:
             transaction.execute(insert(communities).values(community_id=f"new{number}", created_at=number))
         assert read_rows(engine, SQL, [f"new{number}"]) == [(number,)]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete, insert, select
 
-from nearfeed_backends.database import open_database
+from nearfeed_backends.sql.database import open_database
 from nearfeed_contracts.tables import communities
 from nearfeed_runtime import polling
 from nearfeed_runtime.polling import NOT_YET, DatabaseVersion, when_changed
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 from servers import fresh_database
 
 
@@ -23,7 +23,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def put(engine: Engine, community: str) -> None:
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         transaction.execute(insert(communities).values(community_id=community, created_at=1))
 
 
@@ -63,10 +63,10 @@ def test_the_version_changes_with_commits_alone(engine: Engine) -> None:
         seen = [version.read()]
         put(engine, "a")
         seen.append(version.read())
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             connection.execute(select(communities)).all()
         seen.append(version.read())
-        with writing(engine) as transaction:
+        with write_transaction(engine) as transaction:
             transaction.execute(delete(communities))
             transaction.rollback()
         seen.append(version.read())

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_process_answers_probes_and_stops_in_order(name: str, tmp_path: Path) 
     with process(PROCESSES[name], environment(tmp_path, NEARFEED_HEALTH_PORT=str(port))) as started:
         ready = json.loads(wait_for(port, "/readyz"))
         assert ready == {"ready": True, "checks": {"loops": True, "database": True}}
-        assert wait_for(port, "/healthz") == '{"status":"ok"}'
+        assert json.loads(wait_for(port, "/healthz")) == {"status": "ok", "version": version("nearfeed")}
         assert "nearfeed_consume_failures" in wait_for(port, "/metrics")
         logs = stop(started)
     assert [line["event"] for line in logs] == ["started", "stopping", "stopped"]

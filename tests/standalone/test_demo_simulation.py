@@ -29,7 +29,7 @@ from nearfeed_recommender.app.bootstrap import operations_alone
 from nearfeed_recommender.experiments.records import list_experiments
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import load_settings
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.demo import files
 from nearfeed_standalone.demo.acting import KINDS, acts_on, examination, goes_on
 from nearfeed_standalone.demo.holding_out import split
@@ -178,7 +178,7 @@ def test_the_experiment_goes_on_until_it_is_stopped(tmp_path: Path) -> None:
         assert told.getvalue().count("goes on") == 1
         list(operations["experiments.stop"](name=NAME, **stated))
         assert (run(), run()) == (f"{NAME}~2", f"{NAME}~2")
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             running = list_experiments(connection, "running")
         engine.dispose()
     assert [each.name for each in running] == [f"{NAME}~2"]

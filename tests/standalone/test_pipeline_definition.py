@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_standalone.pipeline.definition import STEPS, Pipeline, read_pipeline, told_definition
+from nearfeed_standalone.pipeline.definition import STEPS, Pipeline, format_definition, read_pipeline
 from nearfeed_standalone.training import words_of
 
 WHOLE = """
@@ -45,7 +45,7 @@ def test_the_one_that_is_built_in() -> None:
 
 
 def test_what_is_kept_of_it_has_no_password(path: Path) -> None:
-    told = told_definition(read(path, WHOLE))
+    told = format_definition(read(path, WHOLE))
     assert "hush" not in told
     assert '"from":"mysql+mysqlconnector://app:***@db/app"' in told
 

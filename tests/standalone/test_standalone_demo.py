@@ -24,7 +24,7 @@ from nearfeed_contracts.tables import (
     user_vectors,
 )
 from nearfeed_standalone.demo import files, steps
-from nearfeed_standalone.demo.farewell import example_of, tell_what_to_try
+from nearfeed_standalone.demo.farewell import example_of, print_next_steps
 from nearfeed_standalone.demo.films import films_of, load_ratings
 
 Demo = Callable[..., str]
@@ -154,7 +154,7 @@ def test_what_is_told_makes_sense(demo: Demo, trained: list[int | None], engine:
     assert example.new_id not in read
     assert new.community_id in joined
     told = io.StringIO()
-    tell_what_to_try(engine, "nearfeed", Console(file=told, width=60), "http://127.0.0.1:8080")
+    print_next_steps(engine, "nearfeed", Console(file=told, width=60), "http://127.0.0.1:8080")
     lines = [line for line in told.getvalue().splitlines() if line.startswith("curl ")]
     assert len(lines) == 3
     assert f"user_id={example.user_id}" in lines[0]

@@ -18,7 +18,7 @@ from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import communities, erased_users, imports, items, memberships, outbox
 from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_runtime.operations import Progress, Said
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import write_transaction
 from nearfeed_standalone.importing.files import UnreadableFileError
 from nearfeed_standalone.importing.operation import Importer
 
@@ -154,7 +154,7 @@ def test_what_an_erased_reader_had_joined_before_is_refused(
     importer: Importer, engine: Engine, written: Any
 ) -> None:
     run(importer, "items", written("posts.csv", [item(0)]))
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         gone = {"user_hash": hash_user(importer.secret, "gone"), "erased_at": 100 * SECOND}
         transaction.execute(insert(erased_users).values(**gone))
     rows = [

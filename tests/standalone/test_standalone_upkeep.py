@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nearfeed_backends.embedded_log import EmbeddedLog
+from nearfeed_backends.embedded.log import EmbeddedLog
 from nearfeed_standalone.services import open_services
 
 

@@ -12,7 +12,7 @@ from fsspec.core import url_to_fs
 from pydantic import ValidationError
 
 from nearfeed_contracts.errors import NearfeedError, NotFoundError
-from nearfeed_contracts.events import tell_fault
+from nearfeed_contracts.events import describe_fault
 from nearfeed_contracts.runs.manifest import (
     LISTS,
     MAIN_FILES,
@@ -99,7 +99,7 @@ def open_run(url: str, *, verify: bool = True) -> Run:
     try:
         manifest = Manifest.model_validate_json(fs.cat_file(path))
     except ValidationError as error:
-        raise BrokenRunError(f"{path} is no manifest: {tell_fault(error, whole='')}.") from None
+        raise BrokenRunError(f"{path} is no manifest: {describe_fault(error, whole='')}.") from None
     run = Run(url, manifest)
     main_file = MAIN_FILES[manifest.kind]
     if not run.has_file(main_file):

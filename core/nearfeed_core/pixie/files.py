@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nearfeed_contracts.events import tell_fault
+from nearfeed_contracts.events import describe_fault
 from nearfeed_contracts.runs import BrokenRunError
 from nearfeed_core.pixie.building import Stored
 from nearfeed_core.pixie.csr import side
@@ -131,7 +131,7 @@ def _head(path: Path) -> Head:
     except OSError as error:
         raise BrokenRunError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        raise BrokenRunError(f"{path} is no head of a graph: {tell_fault(error)}.") from None
+        raise BrokenRunError(f"{path} is no head of a graph: {describe_fault(error)}.") from None
 
 
 def _mapped(path: Path, dtype: str) -> NDArray[Any]:

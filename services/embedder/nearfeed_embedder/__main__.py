@@ -10,14 +10,14 @@ from nearfeed_embedder.commands import make_app
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
-from nearfeed_runtime.process import opened, run_until_signal, told_errors
+from nearfeed_runtime.process import exit_on_error, opened, run_until_signal
 from nearfeed_runtime.settings import load_settings
 
 
 def main() -> None:
     app = make_app(_run_operation)
     app.command("run")(serve)
-    with told_errors():
+    with exit_on_error():
         app()
 
 

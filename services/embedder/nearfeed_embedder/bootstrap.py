@@ -13,7 +13,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_embedder.operations import evaluate_models, list_trained, retrain_run, train_run
 from nearfeed_embedder.remote_encoder import EncoderChild
 from nearfeed_embedder.settings import EmbedderSettings
-from nearfeed_embedder.stream import GROUP, Noted, Publisher, handlers
+from nearfeed_embedder.stream import GROUP, PendingPosts, Publisher, handlers
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.health import Checks, database_answers
 from nearfeed_runtime.operations import Operation
@@ -79,7 +79,7 @@ def _operations(settings: EmbedderSettings, engine: Engine) -> dict[str, Operati
 
 def _add_stream(embedder: Embedder, child: EncoderChild, engine: Engine, log: EventLog) -> Publisher:
     """Adds the consumer of posts; what it notes is for the publisher."""
-    noted = Noted()
+    noted = PendingPosts()
     consumer = Consumer(engine, log, GROUP, [ITEMS.name], handlers(noted, log))
     embedder.consumers.append(consumer)
     embedder.loops.append(Loop("embedder", consumer.run))

@@ -14,7 +14,7 @@ from nearfeed_embedder.dataset import Dataset, Post, Readings, text_of
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.weights import row_weights
 from nearfeed_runtime.operations import Progress
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _BATCH = 20_000
 _TIMES = [interactions.c[f"{kind}_at"] for kind in KINDS]
@@ -22,7 +22,7 @@ _TIMES = [interactions.c[f"{kind}_at"] for kind in KINDS]
 
 def read_dataset(engine: Engine, rule: WeightRule) -> Stage[Dataset]:
     """All posts that are not deleted, and the readings of them that count."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         total = _count(connection, select(func.count()).select_from(items))
         total += _count(connection, select(func.count()).select_from(interactions))
         yield Progress("Reading data", 0, total)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Row, and_, select
 from nearfeed_contracts.events import Item
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import active_space, item_contexts, items, spaces
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 _PAGE = 256
 
@@ -25,7 +25,7 @@ def live_spaces(engine: Engine) -> dict[str, str]:
         .where(spaces.c.loaded_at.is_not(None))
         .order_by(active_space.c.space.is_(None), spaces.c.space)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return {row.space: row.run_url for row in connection.execute(query)}
 
 
@@ -33,7 +33,7 @@ def stored_versions(engine: Engine, space: str, item_ids: Sequence[str]) -> dict
     """The versions, tombstones included, that a space holds of posts."""
     found: dict[str, int] = {}
     table = item_contexts.c
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         for chunk in chunks(item_ids):
             rows = select(table.item_id, table.version).where(table.space == space, table.item_id.in_(chunk))
             found.update({row.item_id: row.version for row in connection.execute(rows)})
@@ -60,7 +60,7 @@ def _page_of_missing(engine: Engine, space: str, after: str) -> Sequence[Row[Any
         .order_by(items.c.item_id)
         .limit(_PAGE)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(statement).all()
 
 

@@ -51,7 +51,7 @@ class PostEncoder(Protocol):
 OpenEncoder = Callable[[str], PostEncoder | None]
 
 
-class Noted:
+class PendingPosts:
     """Posts that wait for their vectors, by id in their newest version. Safe for several threads."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Noted:
         self._lock = threading.Lock()
         self._any = threading.Event()
 
-    def note_items(self, _transaction: Connection, events: Sequence[Event]) -> None:
+    def add_items(self, _transaction: Connection, events: Sequence[Event]) -> None:
         with self._lock:
             for event in events:
                 if isinstance(event, Item) and _is_newer(event, self._items.get(event.item_id)):
@@ -83,8 +83,8 @@ class Noted:
         self._any.clear()
 
 
-def handlers(noted: Noted, log: EventLog) -> Handlers:
-    return {Item: [noted.note_items], ItemDeleted: [noted.forget_items, partial(bury_records, log)]}
+def handlers(noted: PendingPosts, log: EventLog) -> Handlers:
+    return {Item: [noted.add_items], ItemDeleted: [noted.forget_items, partial(bury_records, log)]}
 
 
 def bury_records(log: EventLog, transaction: Connection, events: Sequence[Event]) -> None:
@@ -99,7 +99,7 @@ def bury_records(log: EventLog, transaction: Connection, events: Sequence[Event]
 class Publisher:
     """Puts vectors of posts on the log, once per space, post and version while these are applied."""
 
-    def __init__(self, engine: Engine, log: EventLog, open_encoder: OpenEncoder, noted: Noted) -> None:
+    def __init__(self, engine: Engine, log: EventLog, open_encoder: OpenEncoder, noted: PendingPosts) -> None:
         self._engine = engine
         self._log = log
         self._open_encoder = open_encoder
@@ -117,7 +117,7 @@ class Publisher:
         with DatabaseVersion(self._engine) as version:
             while not stop.is_set():
                 try:
-                    self.publish_noted()
+                    self.publish_pending()
                     if next(steps, None) is not None:
                         continue
                     now = version.read()
@@ -129,7 +129,7 @@ class Publisher:
                     logger.exception("vectors could not be published")
                     stop.wait(1.0)
 
-    def publish_noted(self) -> int:
+    def publish_pending(self) -> int:
         """Publishes what the consumer has noted; returns how many vectors."""
         count = 0
         while noted := self._noted.take(_MOST_AT_ONCE):

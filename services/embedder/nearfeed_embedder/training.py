@@ -10,7 +10,7 @@ import torch
 
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_core.splits import TimeSplit, split_by_time
-from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of
+from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of
 from nearfeed_embedder.dataset import Dataset, Readings, can_train_on
 from nearfeed_embedder.devices import device_of
 from nearfeed_embedder.encoder import Encoder
@@ -141,7 +141,7 @@ def train_and_write(recipe: Recipe, dataset: Dataset, *, force: bool) -> Generat
     vocabulary = vocabulary_of(dataset.posts)
     inputs = inputs_of(recipe, dataset, vectors, vocabulary)
     choice, metrics = yield from evaluate(inputs)
-    check_worth(MODEL, metrics, force=force)
+    check_quality(MODEL, metrics, force=force)
     trained = yield from inputs.train(dataset.readings, "Training (all)", stop_after=choice.epochs)
     joined = inputs.join(trained, dataset.readings, choice.ridge, choice.scale)
     yield Progress("Writing run", 0, 1)

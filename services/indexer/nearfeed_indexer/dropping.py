@@ -15,7 +15,7 @@ from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_runtime.auditing import machine_user, put_audit
 from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Said, Step
-from nearfeed_runtime.sql import committed, let_others_write, reading
+from nearfeed_runtime.sql import committed, let_others_write, read_connection
 
 logger = structlog.get_logger(__name__)
 _CONTEXTS_PER_DELETE = 5_000
@@ -65,7 +65,7 @@ def reconcile_store(engine: Engine, store: VectorStore) -> None:
 
     Where SQL knows no space at all, nothing is removed: the database may be the wrong one.
     """
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         rows = {row.space for row in all_spaces(connection)}
         held = set(connection.scalars(select(item_contexts.c.space).distinct()))
     stored = store.spaces()
@@ -82,7 +82,7 @@ def reconcile_store(engine: Engine, store: VectorStore) -> None:
 
 def _has_remains(engine: Engine, store: VectorStore, space: str) -> bool:
     """Whether a space without a row has left contexts or vectors."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         if connection.scalar(select(spaces.c.space).where(spaces.c.space == space)) is not None:
             return False
         held = _last_of_slice(connection, space)

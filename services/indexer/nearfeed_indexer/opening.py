@@ -40,7 +40,7 @@ def _open(transaction: Connection, store: VectorStore, run: Run, actor: str) -> 
             f"give this run another name, or drop the space first."
         )
     elif space not in store.spaces():
-        _begin_anew(transaction, run)
+        _restart_load(transaction, run)
     elif row.state != LOADING:
         raise ConflictError(f"Space {space} is loaded already; activate it, or drop it to load it anew.")
     store.create_space(space, run.manifest.dim)
@@ -58,7 +58,7 @@ def _insert(transaction: Connection, run: Run) -> None:
     )
 
 
-def _begin_anew(transaction: Connection, run: Run) -> None:
+def _restart_load(transaction: Connection, run: Run) -> None:
     space = run.manifest.space
     transaction.execute(delete(item_contexts).where(item_contexts.c.space == space))
     unloaded = {"state": LOADING, "loaded_at": None, "run_url": run.url}

@@ -16,7 +16,7 @@ from nearfeed_indexer.contexts import CONTEXTS
 from nearfeed_indexer.recall import K, search_recall
 from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import chunks, committed, reading
+from nearfeed_runtime.sql import chunks, committed, read_connection
 
 LEAST_RECALL = 0.99
 UNBUILT = "its readers are not built (the recommender builds them)"
@@ -65,7 +65,7 @@ def examine(
     engine: Engine, store: VectorStore, checked: CheckedRun, recall: float | None = None
 ) -> Readiness:
     """What a loaded space lacks. The search is measured once all posts are there; pass on what it had."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         loading_space(connection, checked.space, hold=False)
         held, wanted = _posts(connection, checked)
         readers = readers_of(connection, checked.space)
@@ -150,7 +150,7 @@ def _progress(seen: Readiness) -> Iterator[Step]:
 
 
 def _summary(engine: Engine, space: str, seen: Readiness) -> Iterator[Step]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         posts = count_posts(connection, space)
         current, undeleted = held_posts(connection, space)
     yield Said(

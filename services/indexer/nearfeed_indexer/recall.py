@@ -12,7 +12,7 @@ from nearfeed_contracts.tables import item_contexts
 from nearfeed_contracts.vector_store import Filter, VectorStore
 from nearfeed_indexer.checking import CheckedRun
 from nearfeed_indexer.contexts import stored_contexts, to_bytes
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 K = 20
 _TIE = 1e-5
@@ -84,12 +84,12 @@ def _held_vectors(
 def _held_ids(engine: Engine, space: str) -> set[str]:
     table = item_contexts.c
     query = select(table.item_id).where(table.space == space, table.context.is_not(None))
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return set(connection.scalars(query))
 
 
 def _rows_as_loaded(engine: Engine, space: str, batch: VectorBatch) -> list[int]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         stored = stored_contexts(connection, space, batch.item_ids, hold=False)
     held = {item_id: row.context for item_id, row in stored.items()}
     return [

@@ -12,7 +12,7 @@ from nearfeed_indexer.checking import find_run
 from nearfeed_indexer.loading import Loader, load_run
 from nearfeed_indexer.opening import open_space
 from nearfeed_runtime.operations import Said, Step
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 def restore_spaces(loader: Loader) -> Iterator[Step]:
@@ -43,7 +43,7 @@ def lost_spaces(engine: Engine, store: VectorStore) -> list[SpaceRow]:
     One that was active once and whose restoring was interrupted is among them.
     """
     stored = store.spaces()
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         active = active_name(connection)
         rows = sorted(all_spaces(connection), key=lambda row: row.space != active)
         posts = {row.space: count_posts(connection, row.space) for row in rows}

@@ -25,14 +25,14 @@ from nearfeed_indexer.readiness import UNBUILT, NotReadyError, held_posts, reade
 from nearfeed_runtime.auditing import machine_user, put_audit
 from nearfeed_runtime.changes import lock_changes
 from nearfeed_runtime.operations import Listed, Said, Step
-from nearfeed_runtime.sql import committed, reading, upsert
+from nearfeed_runtime.sql import committed, read_connection, upsert
 
 COLUMNS = ("space", "state", "posts", "inferred", "readers", "model", "recall@20", "created")
 
 
 def list_spaces(engine: Engine) -> Iterator[Step]:
     """A table of all spaces, oldest first."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         active = active_name(connection)
         rows = tuple(_listed(connection, row, active) for row in all_spaces(connection))
     yield Listed(COLUMNS, rows)
@@ -49,7 +49,7 @@ def activate_space(engine: Engine, space: str, actor: str | None = None) -> Iter
 
 def roll_back(engine: Engine, actor: str | None = None) -> Iterator[Step]:
     """Serves the space that was served before; twice in a row leads back. Raises ConflictError."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         query = (
             select(spaces.c.space)
             .where(spaces.c.activated_at.is_not(None), spaces.c.space != active_name(connection))

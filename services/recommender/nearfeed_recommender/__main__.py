@@ -1,11 +1,11 @@
 """The process `nearfeed-recommender`."""
 
 from nearfeed_recommender.app.cli import app
-from nearfeed_runtime.process import told_errors
+from nearfeed_runtime.process import exit_on_error
 
 
 def main() -> None:
-    with told_errors():
+    with exit_on_error():
         app()
 
 

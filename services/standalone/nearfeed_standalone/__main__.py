@@ -3,14 +3,14 @@
 import signal
 import sys
 
-from nearfeed_runtime.process import told_errors
+from nearfeed_runtime.process import exit_on_error
 from nearfeed_standalone.cli import make_app
 
 
 def main() -> None:
     # What is open shall be closed in order, also where no server handles the signal.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with told_errors():
+    with exit_on_error():
         make_app()()
 
 

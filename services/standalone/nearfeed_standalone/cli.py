@@ -85,7 +85,7 @@ def migrate() -> None:
     engine.dispose()
 
 
-def _tell_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"nearfeed {version('nearfeed')}")
         raise typer.Exit
@@ -96,7 +96,7 @@ def _options(
     data_dir: DataDir = None,
     _version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit."),
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Nearfeed: personal feeds for community apps, all services in one process."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select
 from nearfeed_contracts.tables import outbox
 from nearfeed_runtime.consume import Consumer
 from nearfeed_runtime.operations import Progress, Said, Step
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 STAGE = "Taking in events"
 _LOOK_SECONDS = 0.1
@@ -63,6 +63,6 @@ class Flow:
 
     def pending(self) -> int:
         """Changes in the outbox and messages that a consumer has not committed."""
-        with reading(self.engine) as connection:
+        with read_connection(self.engine) as connection:
             waiting = connection.scalar(select(func.count()).select_from(outbox)) or 0
         return waiting + sum(consumer.lag() for consumer in self.consumers)

@@ -4,7 +4,7 @@ from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.settings import Settings, load_settings
 
 
-def quiet_level() -> str:
+def warning_level() -> str:
     """WARNING, unless NEARFEED_LOG_LEVEL is set."""
     settings = load_settings(Settings)
     return settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
@@ -12,4 +12,4 @@ def quiet_level() -> str:
 
 def log_warnings_alone() -> None:
     """Logs from the quiet level on."""
-    configure_logs(quiet_level())
+    configure_logs(warning_level())

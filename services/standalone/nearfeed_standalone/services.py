@@ -151,7 +151,7 @@ def _add_embedder(services: Services, resources: ExitStack) -> None:
     embedder = embedding.bootstrap(settings, **services.back_ends)
     resources.callback(embedder.close)
     if embedder.publisher is not None:
-        services.flow.pumps.append(partial(_tried, embedder.publisher.publish_noted))
+        services.flow.pumps.append(partial(_tried, embedder.publisher.publish_pending))
         services.flow.last_pumps.append(partial(_tried, embedder.publisher.reconcile))
     _add(services, embedder, embedder.loops)
 

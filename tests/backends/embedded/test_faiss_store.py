@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfeed_backends.embedded import space_rows
+from nearfeed_backends.embedded.numpy_store import NumpyStore
 from nearfeed_backends.errors import BackendSettingError
-from nearfeed_backends.numpy_store import NumpyStore
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.vector_store import (
     Filter,

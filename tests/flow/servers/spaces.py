@@ -11,7 +11,7 @@ from sqlalchemy import select
 from nearfeed_backends.opening import open_database, open_store
 from nearfeed_contracts.runs import open_run, write_manifest, write_vectors
 from nearfeed_contracts.tables import user_vectors
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 Vectors = dict[str, np.ndarray]
 
@@ -51,7 +51,7 @@ def scores_of(installation: Installation, space: str, posts: Iterable[str]) -> S
     """What was stored, read from SQL and from the vector server itself."""
     engine = open_database(installation.database_url)
     query = select(user_vectors.c.user_id, user_vectors.c.vector).where(user_vectors.c.space == space)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         readers = {row.user_id: np.frombuffer(row.vector, "<f4") for row in connection.execute(query)}
     engine.dispose()
     with closing(open_store(installation.vectors_url)) as store:

@@ -25,7 +25,7 @@ from nearfeed_recommender.access.keys.rows import (
 )
 from nearfeed_runtime.auditing import audited
 from nearfeed_runtime.operations import Listed, Said
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 URL = "/v1/admin/keys"
 HOUR = 3_600_000_000
@@ -77,7 +77,7 @@ def test_a_key_expires_by_the_clock_without_a_look_into_sql() -> None:
 def test_sql_and_audit_hold_no_secret(world: Any) -> None:
     new = create_key(world.engine, wanted(), "Ann")
     rotated = rotate_key(world.engine, "app", HOUR, "Ann")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         kept = str(connection.execute(select(api_keys)).all()) + str(audited(connection, None, 10))
     for text in (new.text, rotated.new.text):
         parts = split_key(text)
@@ -152,7 +152,7 @@ def test_a_name_has_one_live_key(world: Any) -> None:
 
 def test_only_keys_that_hold_let_a_public_bind_be(world: Any) -> None:
     def holds() -> bool:
-        with reading(world.engine) as connection:
+        with read_connection(world.engine) as connection:
             return has_live_keys(connection)
 
     assert not holds()
@@ -239,7 +239,7 @@ def test_rotations_at_once_come_one_after_the_other(world: Any) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(rotate, range(4)))
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         states = [key.state(now_micros()) for key in keys_where(connection)]
     assert states.count("live") == 1
     assert len(states) == 5

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from nearfeed_backends.kafka_settings import read_url
+from nearfeed_backends.kafka.settings import read_url
 from nearfeed_backends.opening import open_database, open_log
 from nearfeed_contracts.event_log import EventLog, LogUnavailableError
 from nearfeed_contracts.events import KINDS, Interaction
@@ -28,7 +28,7 @@ from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.users.consumer import GROUP
 from nearfeed_recommender.users.rows import reading_of
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 from servers import fresh_database, kafka_url
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -112,7 +112,7 @@ class Consumers:
         return process
 
     def done(self) -> int:
-        with reading(self.engine) as connection:
+        with read_connection(self.engine) as connection:
             own = select(func.sum(positions.c.next_offset)).where(positions.c.consumer_group == GROUP)
             return int(connection.scalar(own) or 0)
 
@@ -124,7 +124,7 @@ class Consumers:
         return sum(bool(member["member_assignment"]["assigned_partitions"]) for member in group["members"])
 
     def idle(self) -> bool:
-        with reading(self.engine) as connection:
+        with read_connection(self.engine) as connection:
             stale = connection.scalar(select(func.count()).where(user_vectors.c.stale))
         return not stale and self.done() == sum(self.log.end_offsets(INTERACTIONS.name).values())
 
@@ -143,7 +143,7 @@ def add_space(engine: Engine) -> None:
         {"space": "s1", "item_id": item, "version": 1, "context": context.tobytes(), "change_id": change}
         for change, (item, context) in enumerate(CONTEXTS.items(), 1)
     ]
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         transaction.execute(insert(spaces).values(**row, created_at=0, loaded_at=1))
         transaction.execute(insert(item_contexts), contexts)
 
@@ -226,7 +226,7 @@ def test_every_vector_is_the_one_of_a_rebuild(
 
 
 def _assert_rebuilt(engine: Engine, expected: dict[tuple[str, str], Reading]) -> None:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         rows = connection.execute(select(interactions)).mappings().all()
         stored = connection.execute(select(user_vectors)).all()
     assert {(row["user_id"], row["item_id"]): reading_of(row) for row in rows} == expected

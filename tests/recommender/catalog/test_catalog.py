@@ -19,7 +19,7 @@ from nearfeed_contracts.tables import items
 from nearfeed_recommender.catalog.catalog import Catalog
 from nearfeed_recommender.catalog.columns import PostFacts
 from nearfeed_recommender.catalog.writes import ItemDraft, UnknownItemError, delete_items, put_items
-from nearfeed_runtime.sql import committed, reading, writing
+from nearfeed_runtime.sql import committed, read_connection, write_transaction
 
 IDS = [f"p{number}" for number in range(8)]
 START = from_micros(1_790_000_000_000_000)
@@ -67,7 +67,7 @@ def load(engine: Engine) -> Catalog:
 
 
 def live_in_sql(engine: Engine) -> dict[str, PostFacts]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         rows = connection.execute(select(items).where(items.c.deleted.is_(False))).all()
     return {
         row.item_id: PostFacts(
@@ -106,7 +106,7 @@ def put(engine: Engine, posts: list[ItemDraft]) -> None:
 
 
 def put_and_undo(engine: Engine, posts: list[ItemDraft]) -> None:
-    with suppress(UndoneError), writing(engine) as transaction:
+    with suppress(UndoneError), write_transaction(engine) as transaction:
         put_items(transaction, posts, create_communities=True)
         raise UndoneError
 
@@ -166,7 +166,7 @@ def test_a_write_that_is_not_committed_is_not_seen(engine: Engine) -> None:
     catalog = load(engine)
     before = live_in(catalog)
     draft = ItemDraft(item_id="late", community_id="c0", author_id="a0", title="Late")
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         put_items(transaction, [draft], create_communities=True)
         catalog.follow()
         assert live_in(catalog) == before

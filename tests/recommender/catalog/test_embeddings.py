@@ -13,7 +13,7 @@ from nearfeed_contracts.tables import item_contexts, spaces
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import CONTEXTS, Embeddings, last_change
 from nearfeed_runtime.changes import next_change
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 
 DIM = 2
 SPACES = ("s1", "s2")
@@ -36,7 +36,7 @@ def put(engine: Engine, space: str, vectors: dict[str, Sequence[float] | None]) 
     """What the indexer writes of posts; None for one that is deleted."""
     if not vectors:
         return
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         first = next_change(transaction, CONTEXTS, len(vectors))
         rows = [
             {
@@ -92,7 +92,7 @@ def test_a_space_that_is_let_go_of_meanwhile_is_answered(world: Any) -> None:
 def test_a_look_shows_what_sql_has_at_the_change_that_was_followed(
     world: Any, most_bytes: int, steps: list[Any], preload: bool
 ) -> None:
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         transaction.execute(item_contexts.delete())
     columns = Columns()
     embeddings = Embeddings(world.engine, columns, most_bytes)
@@ -104,7 +104,7 @@ def test_a_look_shows_what_sql_has_at_the_change_that_was_followed(
             stored[space] |= {item: list(vector) for item, vector in vectors.items() if vector is not None}
             for item in [item for item, vector in vectors.items() if vector is None]:
                 stored[space].pop(item, None)
-            with reading(world.engine) as connection:
+            with read_connection(world.engine) as connection:
                 embeddings.follow(last_change(connection))
             if preload:
                 embeddings.preload(space)
@@ -131,7 +131,7 @@ def test_a_post_without_an_embedding_is_looked_for_again_after_a_change(world: A
     assert look(embeddings, columns, "s1", []) == {}
     assert look(embeddings, columns, "s1", ["p1"]) == {}
     put(world.engine, "s1", {"p1": (3.0, 4.0)})
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         embeddings.follow(last_change(connection))
     assert look(embeddings, columns, "s1", ["p1"]) == {"p1": [3.0, 4.0]}
 
@@ -142,13 +142,13 @@ def test_a_space_that_is_loaded_again_has_its_new_embeddings(world: Any) -> None
     embeddings = Embeddings(world.engine, columns)
 
     def make(created_at: int, vectors: dict[str, Sequence[float] | None]) -> None:
-        with writing(world.engine) as transaction:
+        with write_transaction(world.engine) as transaction:
             transaction.execute(delete(item_contexts).where(item_contexts.c.space == "again"))
             transaction.execute(delete(spaces).where(spaces.c.space == "again"))
             row = {"space": "again", "state": "ready", "manifest": "{}", "run_url": "-"}
             transaction.execute(insert(spaces).values(**row, created_at=created_at, loaded_at=created_at))
         put(world.engine, "again", vectors)
-        with reading(world.engine) as connection:
+        with read_connection(world.engine) as connection:
             embeddings.follow(last_change(connection))
 
     make(1, {"p1": (1.0, 2.0), "p2": (3.0, 4.0)})

@@ -17,7 +17,7 @@ from nearfeed_contracts.tables import item_contexts
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import CONTEXTS, Embeddings, last_change
 from nearfeed_runtime.changes import next_change
-from nearfeed_runtime.sql import committed, reading, upsert
+from nearfeed_runtime.sql import committed, read_connection, upsert
 
 DIM = 3
 IDS = [f"p{number}" for number in range(12)]
@@ -61,7 +61,7 @@ def write(engine: Engine, space: str, contexts: Contexts) -> None:
 
 def follow(engine: Engine, embeddings: Embeddings) -> None:
     """What a request does before it asks."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         last = last_change(connection)
     embeddings.follow(last)
 
@@ -176,5 +176,5 @@ def _assert_all(embeddings: Embeddings, columns: Columns, space: str, now: Mappi
 
 def in_sql(engine: Engine, space: str) -> dict[str, float]:
     query = select(item_contexts.c.item_id, item_contexts.c.context).where(item_contexts.c.space == space)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return {row.item_id: float(np.frombuffer(row.context, "<f4")[0]) for row in connection.execute(query)}

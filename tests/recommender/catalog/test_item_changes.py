@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import items
 from nearfeed_recommender.catalog.writes import ItemDraft, delete_items, put_items
-from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
 from nearfeed_recommender.users.erasure import erase_user
 from nearfeed_runtime.changes import lock_changes, next_change
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 WRITERS, TURNS, POSTS = 4, 25, 8
 
@@ -27,7 +27,7 @@ def put(engine: Engine, *drafts: ItemDraft) -> None:
 
 
 def changes(engine: Engine) -> dict[str, int]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         rows = connection.execute(select(items.c.item_id, items.c.change_id))
         return {row.item_id: row.change_id for row in rows}
 
@@ -40,7 +40,7 @@ class Follower:
 
     def look(self) -> None:
         query = select(items.c.item_id, items.c.version, items.c.deleted, items.c.change_id)
-        with reading(self.engine) as connection:
+        with read_connection(self.engine) as connection:
             rows = connection.execute(query.where(items.c.change_id > self.since)).all()
         for row in rows:
             self.seen[row.item_id] = (row.version, row.deleted)
@@ -72,7 +72,7 @@ def test_a_follower_misses_no_change_of_concurrent_writers(world: Any) -> None:
             stop.set()
         following.result(30)
     follower.look()
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         rows = connection.execute(select(items.c.item_id, items.c.version, items.c.deleted)).all()
     assert follower.seen == {row.item_id: (row.version, row.deleted) for row in rows}
     assert len(rows) == WRITERS * TURNS + POSTS
@@ -122,7 +122,7 @@ def test_an_erasure_gives_own_posts_one_number(world: Any) -> None:
         mine = [f"{own_posts}-{number}" for number in range(3)]
         put(world.engine, *(draft(each, author="u") for each in mine), draft("other"))
         before = changes(world.engine)
-        joining = Joining(b"secret", 1)
+        joining = AttributionSettings(b"secret", 1)
         committed(world.engine, partial(erase_user, joining=joining, user_id="u", own_posts=own_posts))
         after = changes(world.engine)
         assert {after[each] for each in mine} == {max(before.values()) + 1}

@@ -21,7 +21,7 @@ from nearfeed_recommender.config.document import json_document, yaml_of
 from nearfeed_recommender.config.faults import ConfigError, Fault, path_of
 from nearfeed_recommender.config.schema import document_of
 from nearfeed_recommender.config.world import World
-from nearfeed_runtime.sql import writing
+from nearfeed_runtime.sql import write_transaction
 
 some = settings(max_examples=50, deadline=None)
 SMALL = """\
@@ -315,7 +315,7 @@ def test_runs_and_spaces_that_are_named_must_be_there(
 ) -> None:
     write_run("r-lists", "popularity", "lists", 1)
     write_run("r-knn", "item-knn", "neighbours", 2)
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         rows = [
             {"space": name, "state": state, "manifest": "{}", "run_url": "-", "created_at": 0}
             for name, state in [("s-ready", "ready"), ("s-loading", "loading")]

@@ -33,7 +33,7 @@ from nearfeed_recommender.config.versions import (
     version_of,
 )
 from nearfeed_runtime.operations import Said
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 ANN = Statement(author="Ann", reason="a test")
 fast = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,13 +52,13 @@ def served(engine: Engine, tmp_path: Path) -> ConfigStore:
 
 
 def forget(engine: Engine) -> None:
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         for table in (config_versions, config_entries):
             transaction.execute(delete(table))
 
 
 def newest(engine: Engine) -> versions.ConfigVersion:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return newest_version(connection)
 
 
@@ -92,7 +92,7 @@ def test_a_history_of_applied_documents(engine: Engine, applied: list[dict[str, 
         assert told.version == len(kept) - 1
         assert live.refresh() == bool(told.changes)
         assert (live.current.version, live.current.config) == (told.version, parse_config(kept[-1]))
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         past = history(connection, None, 10)
         assert [version.version for version, _ in past] == list(reversed(range(len(kept))))
         for version, changes in past:
@@ -110,7 +110,7 @@ def _each_entry_has_its_versions(engine: Engine, kept: list[dict[str, Any]]) -> 
     sections = {kind: f"{kind}s" for kind in ("page", "provider", "model", "relation")}
     entries = {(kind, name) for kind in sections for body in kept for name in body.get(sections[kind], {})}
     for kind, name in entries:
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             rows = entry_versions(connection, Entry(kind, name))
         for version, body in enumerate(kept):
             by_then = [row.document for row in rows if row.version <= version]
@@ -167,7 +167,7 @@ def test_a_refused_document_changes_nothing(served: ConfigStore) -> None:
         put_entry(served, Entry("model", "walk"), Document({"kind": "graph", "run": "r-none"}), ANN)
     assert newest(served.engine) == before
     assert served.live.current.version == 1
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.scalar(select(func.max(config_entries.c.version))) == 1
 
 
@@ -240,7 +240,7 @@ def test_a_commit_whose_answer_was_lost_is_told_as_it_was(
 ) -> None:
     def twice(engine: Engine, work: Callable[[Connection], Any]) -> Any:
         for _ in range(2):
-            with writing(engine) as transaction:
+            with write_transaction(engine) as transaction:
                 result = work(transaction)
         return result
 
@@ -270,7 +270,7 @@ def test_a_version_of_a_newer_release_leaves_what_is_served(
 ) -> None:
     apply_document(served, with_limit(3), ANN)
     held = served.live.current
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         row = {"version": 2, "author": "x", "reason": "y", "created_at": 1, "document": document}
         transaction.execute(insert(config_versions).values(**row))
     assert not served.live.refresh()
@@ -278,7 +278,7 @@ def test_a_version_of_a_newer_release_leaves_what_is_served(
     started_later = LiveConfig(engine, default_config())
     assert started_later.refresh()
     assert started_later.current == held
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         row["version"], row["document"] = (
             3,
             '{"feed": "p", "providers": {"p": {"sources": {"s": {"type": "latest"}}}}}',

@@ -16,7 +16,7 @@ from nearfeed_recommender.experiments.live import Running, layers_of, resized
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.schema import FEED_PLACE, Traffic, first_shares
 from nearfeed_recommender.identity.links import forget_units, merge_ids, unit_of
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 ANYBODY = ReaderFacts(frozenset(), 0)
 UNITS = [f"reader-{number}" for number in range(2_000)]
@@ -110,7 +110,7 @@ def test_nothing_is_assigned_elsewhere() -> None:
 
 def serve(world: Any, user_id: str, at: int) -> None:
     row = {"request_id": f"{user_id} {at}", "section": "feed", "user_id": user_id, "served_at": at}
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         transaction.execute(
             insert(served_requests).values(**row, provider="p", config_version=0, reader="{}")
         )
@@ -126,15 +126,15 @@ def test_the_first_that_was_served_keeps_its_assignment_in_any_order(
     for at, user_id in enumerate(["tablet", "user", "phone"], 10):
         serve(world, user_id, at)
     for call in (*calls, calls[0]):
-        with writing(world.engine) as transaction:
+        with write_transaction(world.engine) as transaction:
             merge_ids(transaction, *call)
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         units = {each: unit_of(connection, each) for each in ("user", "phone", "tablet", "laptop", "else")}
     assert units == dict.fromkeys(("user", "phone", "tablet", "laptop"), "tablet") | {"else": "else"}
 
 
 def test_who_was_never_served_keeps_the_id_that_was_there_first(world: Any) -> None:
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         assert merge_ids(transaction, "user", "phone") == "phone"
         assert merge_ids(transaction, "user", "tablet") == "phone"
         forget_units(transaction, "phone")
@@ -143,9 +143,9 @@ def test_who_was_never_served_keeps_the_id_that_was_there_first(world: Any) -> N
 
 def test_a_merge_outlives_the_ledger(world: Any) -> None:
     serve(world, "phone", 10)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         merge_ids(transaction, "user", "phone")
         transaction.execute(served_requests.delete())
     serve(world, "tablet", 20)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         assert merge_ids(transaction, "user", "tablet") == "phone"

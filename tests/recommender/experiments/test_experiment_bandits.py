@@ -19,7 +19,7 @@ from nearfeed_recommender.experiments.monitor import watch
 from nearfeed_recommender.experiments.off_policy import Evaluation, NoSupportError, Policy, evaluate
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 CHANCES = {"control": 0.05, "latest": 0.2}
 
@@ -31,7 +31,7 @@ def store(world: Any) -> ExperimentStore:
 
 
 def shares(store: ExperimentStore) -> dict[str, float]:
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return experiment_of(connection, "trial").traffic.shares
 
 
@@ -71,7 +71,7 @@ def test_lints_learns_by_context(store: ExperimentStore) -> None:
 
 
 def value_of(store: ExperimentStore, **policy: Any) -> Evaluation:
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return evaluate(connection, default_config(), Policy(**policy), now_micros())
 
 
@@ -110,10 +110,10 @@ def test_values_are_those_of_the_truth_after_another_arm_was_stopped(store: Expe
     early, late = visits(1_000, 1, now - 4 * HOUR_MICROS), visits(1_000, 2, now - 2 * HOUR_MICROS)
     simulate(store.engine, store.live.current, early, lambda arm, _: chances[arm])
     stop_arm(store, "trial", "popular", SAID)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         trial = experiment_of(connection, "trial")
     stops = trial.traffic.model_copy(update={"stopped_at": {"popular": now - 3 * HOUR_MICROS}})
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         transaction.execute(update(experiments).values(traffic=stops.model_dump_json()))
     simulate(store.engine, store.live.current, late, lambda arm, _: chances[arm], seed=2)
     for provider, arm in (("personal", "control"), ("latest", "latest")):

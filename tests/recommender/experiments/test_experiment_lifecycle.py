@@ -27,7 +27,7 @@ from nearfeed_recommender.experiments.lifecycle import (
 from nearfeed_recommender.experiments.live import LiveExperiments
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.schema import FEED_PLACE
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_draft_is_changed_until_it_is_started(store: ExperimentStore) -> None:
     running = start(store, "trial", SAID)
     assert (running.state, running.traffic.size) == ("running", 100)
     assert running.traffic.shares == {"control": 0.5, "latest": 0.5}
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         assert experiment_of(connection, "trial") == running
         told = connection.execute(select(audit.c.actor, audit.c.action, audit.c.target)).all()
     assert [tuple(row) for row in told] == [

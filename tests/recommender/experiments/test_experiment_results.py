@@ -26,7 +26,7 @@ from nearfeed_recommender.experiments.snapshots import (
     latest_results,
     row_of,
 )
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 ARMS = {"control": 0.2, "latest": 0.3, "holdout": 0.2}
 
@@ -40,15 +40,15 @@ def store(world: Any) -> ExperimentStore:
 def begun(store: ExperimentStore, ago: int, **changes: Any) -> Experiment:
     """An experiment that was started some time ago."""
     started(store, **changes)
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         transaction.execute(update(experiments).values(started_at=now_micros() - ago, revision=99))
     store.live.refresh()
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return experiment_of(connection, "trial")
 
 
 def results(store: ExperimentStore, before: Results | None = None) -> Results:
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return results_of(connection, experiment_of(connection, "trial"), now_micros(), before)
 
 
@@ -96,7 +96,7 @@ def test_what_readers_did_before_narrows_the_interval(store: ExperimentStore) ->
     found = results(store)
     assert found.removed["clicks_per_reader"] > 0.4
     without = trial.design.model_copy(update={"days_before": 0})
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         plain = results_of(connection, Experiment(**{**vars(trial), "design": without}), now_micros())
     widths = []
     for each in (found, plain):
@@ -110,14 +110,14 @@ def test_readers_who_do_not_come_as_they_should_are_an_alarm(store: ExperimentSt
     begun(store, 2 * HOUR_MICROS)
     serve(store, each=1)
     lost = select(served_requests.c.request_id).where(served_requests.c.arm == "latest").limit(150)
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         ids = list(transaction.scalars(lost))
         transaction.execute(delete(served_requests).where(served_requests.c.request_id.in_(ids)))
     found = results(store)
     assert found.mismatch is not None
     assert found.mismatch.alarm
     assert found.verdict.startswith("Readers did not come to the arms in their shares")
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         transaction.execute(delete(served_requests))
     again = results(store, found).mismatch
     assert again is not None
@@ -135,7 +135,7 @@ def test_a_guardrail_stops_an_arm_by_itself(store: ExperimentStore) -> None:
     chance = random_times(slow)
     serve(store, lambda _, __: 0.2, took=chance)
     assert watch(store) == 2
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         trial = experiment_of(connection, "trial")
         told = connection.execute(select(audit.c.actor, audit.c.action).order_by(audit.c.number)).all()
     assert (trial.state, trial.live_arms) == ("running", ("control", "latest"))
@@ -154,7 +154,7 @@ def test_results_are_kept_and_outlive_the_ledger(store: ExperimentStore) -> None
     begun(store, 2 * HOUR_MICROS)
     serve(store, each=1)
     now = now_micros() - 10 * MINUTE
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         trial = experiment_of(connection, "trial")
     assert keep_if_due(store.engine, trial, now)
     assert not keep_if_due(store.engine, trial, now + MINUTE)
@@ -162,22 +162,22 @@ def test_results_are_kept_and_outlive_the_ledger(store: ExperimentStore) -> None
     stop(store, "trial", SAID)
     assert watch(store) == 1
     assert watch(store) == 0
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         final = current_results(connection, experiment_of(connection, "trial"), now_micros())
         points = course_of(connection, "trial")
     assert [point.arm for point in points] == ["control", "latest"] * 3
     assert points[-1].mean == final.arms[1].metrics["ctr"].mean
     assert "u1" not in final.model_dump_json()
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         transaction.execute(delete(served_requests))
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         assert current_results(connection, experiment_of(connection, "trial"), now_micros()) == final
 
 
 def test_a_size_is_told_from_the_ledger(store: ExperimentStore) -> None:
     begun(store, 4 * DAY_MICROS)
     with (
-        reading(store.engine) as connection,
+        read_connection(store.engine) as connection,
         pytest.raises(TooLittleError, match="too little of ctr at feed"),
     ):
         size_of_plan(connection, Plan(), now_micros())
@@ -185,7 +185,7 @@ def test_a_size_is_told_from_the_ledger(store: ExperimentStore) -> None:
         700, 1, now_micros() - DAY_MICROS
     )
     simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         small = size_of_plan(connection, Plan(lift=0.05), now_micros())
         large = size_of_plan(connection, Plan(lift=1, share=0.25), now_micros())
     assert small.days is None
@@ -202,7 +202,7 @@ def test_arms_that_share_alpha_need_more_readers(store: ExperimentStore) -> None
     assert plan.alpha_each == tuning_of(trial).alpha
     come = visits(500, 1, now_micros() - 3 * DAY_MICROS)
     simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         three = size_of_plan(connection, plan, now_micros())
         one = size_of_plan(connection, Plan(lift=0.2), now_micros())
     unit_variance = three.variance
@@ -218,7 +218,7 @@ def test_a_size_is_told_from_so_many_answers_alone(
     come = visits(300, 1, now_micros() - 3 * DAY_MICROS) + visits(300, 1, now_micros() - HOUR_MICROS)
     simulate(store.engine, store.live.current, come, lambda _, __: 0.3)
     monkeypatch.setattr("nearfeed_recommender.experiments.power.MOST_ANSWERS", 300)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = size_of_plan(connection, Plan(lift=1), now_micros())
     assert (found.days, found.course) == (None, [])
     assert to_micros(found.since) == come[300].at
@@ -230,12 +230,12 @@ def test_results_are_those_that_were_kept_while_they_are_fresh(store: Experiment
     now = now_micros()
 
     def until(later: int) -> int:
-        with reading(store.engine) as connection:
+        with read_connection(store.engine) as connection:
             trial = experiment_of(connection, "trial")
             return to_micros(latest_results(connection, trial, now + later).until)
 
     assert until(0) == now
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         trial = experiment_of(connection, "trial")
     assert keep_if_due(store.engine, trial, now)
     assert [until(minutes * MINUTE) - now for minutes in (1, 59, 61)] == [0, 0, 61 * MINUTE]
@@ -248,10 +248,10 @@ def test_results_are_those_that_were_kept_while_they_are_fresh(store: Experiment
         (True, slow, young, HOUR_MICROS),
     ):
         row = row_of(given)
-        with writing(store.engine) as transaction:
+        with write_transaction(store.engine) as transaction:
             transaction.execute(delete(experiment_results))
             transaction.execute(insert(experiment_results), [row])
-        with reading(store.engine) as connection:
+        with read_connection(store.engine) as connection:
             found = latest_results(connection, experiment, now + later)
         assert (to_micros(found.until) == now) == fresh
     stop_arm(store, "trial", "popular", SAID)
@@ -263,9 +263,9 @@ def test_the_course_is_told_without_the_results_behind_it(store: ExperimentStore
     serve(store, each=1)
     for minutes in (10, 5):
         assert keep_if_due(store.engine, trial, now_micros() - minutes * MINUTE)
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         transaction.execute(update(experiment_results).values(document=""))
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         points = course_of(connection, "trial")
     assert [point.arm for point in points] == ["control", "latest"] * 2
     assert points[0].at < points[2].at

@@ -22,9 +22,10 @@ from nearfeed_recommender.experiments.sums import (
     mixed_readers,
 )
 from nearfeed_recommender.identity.links import merge_ids
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 START = 100 * DAY_MICROS
+ATTRIBUTIONS = ("explicit", "explicit", "view_through", "invalid_request_id", "not_in_response")
 KIND = {kind: name for name, kinds in KINDS.items() for kind in kinds}
 
 
@@ -65,7 +66,7 @@ class Rows:
             "kind": self.chance.choice([*KIND, "save"]),
             "occurred_at": START + self.chance.randrange(-4, 3) * DAY_MICROS + number,
             "request_id": self.chance.choice([request["request_id"], None]),
-            "attribution": self.chance.choice(["told", "told", "window", "forged", "unknown"]),
+            "attribution": self.chance.choice(ATTRIBUTIONS),
         }  # fmt: skip
 
     def answers(self, **where: Any) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ class Rows:
             (row["item_id"], row["kind"])
             for row in self.outcomes
             if row["request_id"] == answer["request_id"]
-            and row["attribution"] in ("told", "window")
+            and row["attribution"] in ("explicit", "view_through")
             and row["item_id"] in places
         }
         counts: dict[str, float] = dict.fromkeys((*KINDS, "depth"), 0)
@@ -120,7 +121,7 @@ class Rows:
 @pytest.fixture(params=range(3))
 def rows(request: pytest.FixtureRequest, world: Any) -> Rows:
     found = Rows(request.param)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         transaction.execute(insert(served_requests), found.requests)
         transaction.execute(insert(served_items), found.items)
         transaction.execute(insert(outcomes), found.outcomes)
@@ -130,7 +131,7 @@ def rows(request: pytest.FixtureRequest, world: Any) -> Rows:
 def test_sums_are_those_of_a_loop(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
     expected = rows.sums(rows.answers(experiment="trial"), 3)
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = arm_sums(connection, window)
         mixed = mixed_readers(connection, window)
     assert found.keys() == expected.keys()
@@ -145,14 +146,14 @@ def test_sums_are_those_of_a_loop(world: Any, rows: Rows) -> None:
 
 def test_ids_that_were_merged_late_are_one_reader(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         unit = merge_ids(transaction, "u2", "u3")
         assert merge_ids(transaction, "u4", "u3") == unit
     for row in rows.requests:
         if row["user_id"] in ("u2", "u3", "u4"):
             row["unit_id"] = unit
     expected = rows.sums(rows.answers(experiment="trial"), 3)
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = arm_sums(connection, window)
         assert mixed_readers(connection, window) == len(set(expected["a"]) & set(expected["b"]))
     for arm, units in expected.items():
@@ -166,7 +167,7 @@ def test_ids_that_were_merged_late_are_one_reader(world: Any, rows: Rows) -> Non
 def test_the_sums_of_each_metric_are_those_of_its_readers(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, "trial", days_before=3)
     units = list(rows.sums(rows.answers(experiment="trial"), 3)["a"].values())
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = arm_sums(connection, window)["a"]
     for metric, columns in RATIOS.items():
         values = [
@@ -186,7 +187,7 @@ def test_the_sums_of_each_metric_are_those_of_its_readers(world: Any, rows: Rows
 def test_a_place_is_one_arm(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, place=Place(None, "feed"))
     answers = rows.answers(section="feed")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = arm_sums(connection, window)["all"]
         first, third = (first_answer(connection, Place(None, "feed"), most) for most in (1_000, 3))
         assert first_answer(connection, Place("home", "feed"), 3) is None
@@ -205,7 +206,7 @@ def times_of(answers: list[dict[str, Any]]) -> list[float | None]:
 def test_days_and_percentiles(world: Any, rows: Rows) -> None:
     window = Window(START, START + 2 * DAY_MICROS, "trial")
     answers = rows.answers(experiment="trial")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         days, times = daily(connection, window), percentiles(connection, window)
     for day in days:
         own = [
@@ -227,7 +228,7 @@ def test_days_and_percentiles(world: Any, rows: Rows) -> None:
 
 def test_sessions_end_where_a_reader_stays_away(world: Any, rows: Rows) -> None:
     chance = random.Random(0)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         for row in rows.requests:
             row["served_at"] = START + chance.randrange(8 * HOUR_MICROS)
             key = (
@@ -242,7 +243,7 @@ def test_sessions_end_where_a_reader_stays_away(world: Any, rows: Rows) -> None:
         begun[row["arm"]] += row["served_at"] - last.get(reader, 0) >= HOUR_MICROS // 2
         last[reader] = row["served_at"]
     window = Window(START, START + 2 * DAY_MICROS, "trial")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         days = daily(connection, window)
     assert sessions(days) == begun
     assert {day["arm"]: day["sessions"] for day in days} == begun

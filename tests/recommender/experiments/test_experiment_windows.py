@@ -15,12 +15,12 @@ from nearfeed_recommender.experiments.lifecycle import ExperimentStore, stop_arm
 from nearfeed_recommender.experiments.monitor import guard
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.report_schema import ArmResult, Results
-from nearfeed_recommender.experiments.report_text import results_told
+from nearfeed_recommender.experiments.report_text import results_report
 from nearfeed_recommender.experiments.results import results_of
 from nearfeed_recommender.experiments.snapshots import points_of
 from nearfeed_recommender.identity.links import merge_ids
 from nearfeed_runtime.operations import Said
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 THREE = {"control": None, "latest": "latest", "popular": "popular"}
 
@@ -32,7 +32,7 @@ def store(world: Any) -> ExperimentStore:
 
 
 def results_at(store: ExperimentStore, now: int, before: Results | None = None) -> Results:
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return results_of(connection, experiment_of(connection, "trial"), now, before)
 
 
@@ -99,17 +99,17 @@ def test_readers_of_two_arms_are_told(store: ExperimentStore) -> None:
     serve(store)
     found = results_at(store, now_micros())
     apart = {arm: first_of(store, arm) for arm in ("control", "latest")}
-    with writing(store.engine) as transaction:
+    with write_transaction(store.engine) as transaction:
         merge_ids(transaction, apart["control"], apart["latest"])
     mixed = results_at(store, now_micros())
     assert (found.mixed_readers, mixed.mixed_readers) == (0, 1)
     assert [arm.readers for arm in mixed.arms] == [arm.readers for arm in found.arms]
-    said = [step.text for step in results_told(mixed) if isinstance(step, Said)]
+    said = [step.text for step in results_report(mixed) if isinstance(step, Said)]
     assert said[0] == "Readers of two arms, whose ids were merged later: 1."
 
 
 def first_of(store: ExperimentStore, arm: str) -> str:
     """A reader who was served an arm."""
     query = select(served_requests.c.user_id).where(served_requests.c.arm == arm).limit(1)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         return str(connection.scalar(query))

@@ -16,11 +16,11 @@ from nearfeed_contracts.topics import record_of
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_recommender.exposure_log import store as ledger
 from nearfeed_recommender.serving import exposure
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 
 def rows(world: Any, table: Any) -> list[Any]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return list(connection.execute(select(table).order_by(*table.primary_key)))
 
 
@@ -69,7 +69,7 @@ def test_a_page_that_is_asked_for_again_takes_no_click_from_what_it_lacks_now(se
     assert clicked not in [item["id"] for item in after["items"]]
     shown = [item["id"] for page in (before, after) for item in page["items"]]
     assert {row.item_id for row in rows(served, served_items)} >= set(shown)
-    assert [(row.item_id, row.attribution) for row in rows(served, outcomes)] == [(clicked, "told")]
+    assert [(row.item_id, row.attribution) for row in rows(served, outcomes)] == [(clicked, "explicit")]
 
 
 def test_the_row_of_a_feed_is_that_of_its_first_page_also_where_its_first_post_was_passed_over(
@@ -102,7 +102,7 @@ def test_a_replay_changes_nothing_and_an_erased_reader_is_gone_for_good(served: 
     feed(served, "v")
     served.settle()
     before = rows(served, served_requests), rows(served, served_items)
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         from nearfeed_contracts.tables import positions
 
         transaction.execute(
@@ -114,14 +114,14 @@ def test_a_replay_changes_nothing_and_an_erased_reader_is_gone_for_good(served: 
     assert served.client.delete("/v1/users/u").status_code == 202
     served.settle()
     assert {row.user_id for row in rows(served, served_requests)} == {"v"}
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         transaction.execute(
             update(positions).where(positions.c.consumer_group == ledger.GROUP).values(next_offset=0)
         )
     served.restart()
     served.settle()
     assert {row.user_id for row in rows(served, served_requests)} == {"v"}
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.scalar(select(func.count()).select_from(served_items)) == len(
             feed(served, "v")["items"]
         )
@@ -167,7 +167,7 @@ def test_what_is_older_than_thirty_days_is_pruned(served: Any) -> None:
         feed(served, reader)
     served.settle()
     long_ago = to_micros(datetime.now(UTC) - timedelta(days=31))
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         old = served_requests.c.user_id == "old"
         transaction.execute(update(served_requests).where(old).values(served_at=long_ago))
     assert ledger.prune(served.engine) == 1

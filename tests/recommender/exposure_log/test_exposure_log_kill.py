@@ -20,7 +20,7 @@ from sqlalchemy import select
 from nearfeed_contracts.tables import served_requests
 from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.settings import RecommenderSettings
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 SECRET = "a test's secret"
 FLUSHED_SECONDS = 0.2
@@ -101,7 +101,7 @@ def test_what_was_answered_before_is_in_the_ledger_and_the_rest_is_counted(
     context.answers.feed.exposures.log.run(ended)  # what the process does that comes after it
     while any(consumer.run_once(0) for consumer in service.consumers):
         pass
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         kept = set(connection.scalars(select(served_requests.c.request_id)))
     summary = client.get("/v1/admin/ledger").json()
     service.close()

@@ -22,7 +22,7 @@ from nearfeed_recommender.pipeline.candidates import nothing
 from nearfeed_recommender.serving import exposure
 from nearfeed_recommender.serving.exposure import Exposure
 from nearfeed_recommender.serving.response import Order
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 
 def feed(world: Any, user_id: str = "u") -> dict[str, Any]:
@@ -37,7 +37,7 @@ def tell(world: Any, *events: dict[str, Any], user_id: str = "u") -> None:
 
 
 def rows(world: Any, table: Any = outcomes) -> list[Any]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return list(connection.execute(select(table).order_by(*table.primary_key)))
 
 
@@ -77,11 +77,11 @@ def test_impressions_and_actions_come_together_and_impressions_make_no_reading(s
         {"item_id": "p0", "kind": "click", "request_id": "made-up"},
     )
     found = {(row.item_id, row.kind): row for row in rows(served)}
-    assert found[seen, "impression"].attribution == found[seen, "read"].attribution == "told"
+    assert found[seen, "impression"].attribution == found[seen, "read"].attribution == "explicit"
     click = found[other, "click"]
-    assert (click.attribution, click.request_id) == ("window", request_id)
+    assert (click.attribution, click.request_id) == ("view_through", request_id)
     assert click.impression_at == found[other, "impression"].occurred_at
-    assert found["p0", "click"].attribution == "forged"
+    assert found["p0", "click"].attribution == "invalid_request_id"
     assert {row.item_id for row in rows(served, interactions)} == {seen, other, "p0"}
 
 
@@ -111,7 +111,7 @@ def test_an_impression_needs_a_post_that_is_known_and_a_time_that_has_come(serve
 
 def test_outcomes_are_counted_once_by_kind_and_attribution(served: Any) -> None:
     def counted() -> float:
-        labels = {"kind": "save", "attribution": "forged"}
+        labels = {"kind": "save", "attribution": "invalid_request_id"}
         return REGISTRY.get_sample_value("nearfeed_outcomes_total", labels) or 0.0
 
     before = counted()
@@ -136,12 +136,14 @@ def test_an_erased_reader_leaves_no_outcome_and_none_of_before_comes_back(served
     tell(served, {**seen, "occurred_at": before.isoformat()})
     assert {row.user_id for row in rows(served)} == {"v"}
     tell(served, {"item_id": item, "kind": "share"})
-    assert [(row.kind, row.attribution) for row in rows(served) if row.user_id == "u"] == [("share", "none")]
+    assert [(row.kind, row.attribution) for row in rows(served) if row.user_id == "u"] == [
+        ("share", "unattributed")
+    ]
 
 
 def test_outcomes_older_than_thirty_days_are_pruned(served: Any) -> None:
     tell(served, {"item_id": "p0", "kind": "click"}, {"item_id": "p1", "kind": "click"})
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         old = now_micros() - 31 * 86_400_000_000
         transaction.execute(update(outcomes).where(outcomes.c.item_id == "p0").values(occurred_at=old))
     ledger.prune_all(served.engine)
@@ -170,8 +172,8 @@ def test_the_ledger_tells_of_an_answer_and_what_came_of_it(served: Any) -> None:
     )
     assert [item["item_id"] for item in section["items"]] == shown
     came = [[(one["kind"], one["attribution"]) for one in item["outcomes"]] for item in section["items"]]
-    assert came == [[], [("impression", "told"), ("rating", "window")], [], [], []]
-    assert [(one["item_id"], one["attribution"]) for one in told["others"]] == [(stranger, "unknown")]
+    assert came == [[], [("impression", "explicit"), ("rating", "view_through")], [], [], []]
+    assert [(one["item_id"], one["attribution"]) for one in told["others"]] == [(stranger, "not_in_response")]
 
 
 def test_of_a_lost_answer_the_ledger_knows_what_came_of_it(served: Any) -> None:
@@ -179,7 +181,7 @@ def test_of_a_lost_answer_the_ledger_knows_what_came_of_it(served: Any) -> None:
     tell(served, {"item_id": "p0", "kind": "click", "request_id": request_id})
     told = ledger_of(served, f"/{request_id}")
     assert (told["genuine"], told["sections"], told["user_id"]) == (True, [], "u")
-    assert [one["attribution"] for one in told["others"]] == ["told"]
+    assert [one["attribution"] for one in told["others"]] == ["explicit"]
     missing = served.client.get("/v1/admin/ledger/made-up")
     assert missing.status_code == 404
 
@@ -199,9 +201,9 @@ def test_the_summary_counts_answers_outcomes_and_what_is_lost(served: Any) -> No
     tell(served, {"item_id": "p0", "kind": "read", "request_id": unwritten(served), "occurred_at": ago})
     told = ledger_of(served, "?hours=1")
     assert (told["answers"], told["sections"], told["lost"], told["missing"]) == (2, 2, {}, 1)
-    assert told["impressions"] == {"told": 1}
-    assert told["actions"] == {"window": 1, "none": 1, "told": 1}
-    ledger_views.tell_missing(served.engine)
+    assert told["impressions"] == {"explicit": 1}
+    assert told["actions"] == {"view_through": 1, "unattributed": 1, "explicit": 1}
+    ledger_views.update_missing_gauge(served.engine)
     assert REGISTRY.get_sample_value("nearfeed_served_missing") == 1
 
 
@@ -256,8 +258,8 @@ def test_whoever_of_a_group_told_it_an_answer_is_known_while_they_belong_togethe
     assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
     click = {"item_id": answer["items"][0]["id"], "kind": "click", "request_id": answer["request_id"]}
     tell(served, click, user_id="phone")
-    assert attributions() == ["forged"]
+    assert attributions() == ["invalid_request_id"]
     assert served.client.put("/v1/users/ann/anonymous/tablet").status_code == 204
-    assert attributions() == ["told"]
+    assert attributions() == ["explicit"]
     assert served.client.delete("/v1/users/tablet").status_code == 202
-    assert attributions() == ["forged"]
+    assert attributions() == ["invalid_request_id"]

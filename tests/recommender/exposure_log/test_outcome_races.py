@@ -14,14 +14,14 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import outcomes, served_requests
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.exposure_log import store as served
-from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
 from nearfeed_recommender.exposure_log.request_ids import new_nonce, sign_request_id
 from nearfeed_recommender.users import consumer as consuming
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 ROUNDS = 15
 SECRET = b"a test's secret"
-JOINING = Joining(SECRET, HOUR_MICROS)
+JOINING = AttributionSettings(SECRET, HOUR_MICROS)
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("mariadb", marks=pytest.mark.server)], indirect=True
 )
@@ -74,10 +74,10 @@ def test_an_action_finds_the_impression_and_the_answer_that_come_with_it(world: 
                 wrong,
             ],
         )
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         rows = connection.execute(select(outcomes)).all()
     assert len(rows) == 3 * ROUNDS
-    for kind, attributions in (("impression", ["told", "unknown"]), ("click", ["window"])):
+    for kind, attributions in (("impression", ["explicit", "not_in_response"]), ("click", ["view_through"])):
         found = sorted(row.attribution for row in rows if row.kind == kind)
         assert found == sorted(attributions * ROUNDS)
 
@@ -88,6 +88,6 @@ def test_an_erasure_leaves_nothing_of_what_is_written_with_it(world: Any) -> Non
         told = {"user_id": answer.user_id, "item_id": "p"}
         events = [answer, Interaction(**told, kind="click"), Interaction(**told, kind="read")]
         at_once(world, [*events, UserErased(user_id=answer.user_id, erased_at=datetime.now(UTC))])
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         assert connection.execute(select(outcomes)).all() == []
         assert connection.execute(select(served_requests)).all() == []

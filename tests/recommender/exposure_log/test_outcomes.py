@@ -15,14 +15,14 @@ from nearfeed_contracts.fields import from_micros, now_micros, to_micros
 from nearfeed_contracts.tables import experiments, metadata, outcomes, reader_units
 from nearfeed_recommender.exposure_log import store as served
 from nearfeed_recommender.exposure_log.attribution import Attributed
-from nearfeed_recommender.exposure_log.outcomes import Joining, settle_reader
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings, settle_reader
 from nearfeed_recommender.exposure_log.request_ids import sign_request_id
 
 SECRET = b"a test's secret"
 MINUTE = 60_000_000
 WINDOW = 3 * MINUTE
 BASE = now_micros() - 24 * 60 * MINUTE
-JOINING = Joining(SECRET, WINDOW)
+JOINING = AttributionSettings(SECRET, WINDOW)
 USERS, ITEMS = ["u", "v"], ["p", "q"]
 ARMS = {(1, 0): ("colour", "red"), (1, 1): ("colour", "blue"), (1, 2): ("colour", "holdout")}
 
@@ -110,37 +110,39 @@ class Definition:
                 key = (event.user_id, event.item_id, kind, to_micros(event.occurred_at))
                 self.told.setdefault(key, []).append(event)
 
-    def verdict(self, user: str, item: str, request_id: str) -> tuple[str, str | None, str | None]:
+    def check(self, user: str, item: str, request_id: str) -> tuple[str, str | None, str | None]:
         if request_id not in ANSWERS or user not in READERS_OF[ANSWERS[request_id][0]]:
-            return "forged", None, None
+            return "invalid_request_id", None, None
         if request_id not in self.heard:
             arms = ANSWERS[request_id][1]
-            return ("told", *ARMS.get(arms[0], (None, None))) if len(arms) == 1 else ("told", None, None)
+            return (
+                ("explicit", *ARMS.get(arms[0], (None, None))) if len(arms) == 1 else ("explicit", None, None)
+            )
         for posts, experiment, arm in self.heard[request_id].values():
             if item in posts:
-                return "told", experiment, arm
-        return "unknown", None, None
+                return "explicit", experiment, arm
+        return "not_in_response", None, None
 
     def own(self, key: Key) -> str | None:
         ids = {event.request_id for event in self.told[key] if event.request_id}
-        genuine = {each for each in ids if self.verdict(key[0], key[1], each)[0] != "forged"}
+        genuine = {each for each in ids if self.check(key[0], key[1], each)[0] != "invalid_request_id"}
         return max(genuine or ids, default=None)
 
     def attributed(self, key: Key) -> Attributed:
         user, item, _, at = key
         if (request_id := self.own(key)) is not None:
-            attribution, experiment, arm = self.verdict(user, item, request_id)
+            attribution, experiment, arm = self.check(user, item, request_id)
             return Attributed(request_id, attribution, None, experiment, arm)  # type: ignore[arg-type]
         fitting = [
             (other[3], shown)
             for other in self.told
             if other[:3] == (user, item, "impression") and at - WINDOW <= other[3] <= at
-            if (shown := self.own(other)) and self.verdict(user, item, shown)[0] == "told"
+            if (shown := self.own(other)) and self.check(user, item, shown)[0] == "explicit"
         ]
         if not fitting:
-            return Attributed(None, "none")
+            return Attributed(None, "unattributed")
         seen_at, shown = max(fitting)
-        return Attributed(shown, "window", seen_at, *self.verdict(user, item, shown)[1:])
+        return Attributed(shown, "view_through", seen_at, *self.check(user, item, shown)[1:])
 
     def rows(self) -> list[tuple[Any, ...]]:
         rows = []
@@ -215,11 +217,11 @@ def test_a_reader_who_is_found_to_be_an_anonymous_one_gets_their_answers(engine:
     click = Interaction(user_id="w", item_id="q", kind="click", occurred_at=at, request_id=MERGED)
     with engine.connect() as transaction:
         take_in(transaction, [click], 1)
-        assert attributions(transaction) == ["forged"]
+        assert attributions(transaction) == ["invalid_request_id"]
         transaction.execute(insert(reader_units).values(user_id="w", unit_id="anonymous", merged_at=1))
         settle_reader(JOINING, transaction, "w")
         (row,) = rows_of(transaction)
-        assert Attributed(*row[5:]) == Attributed(MERGED, "told", None, "colour", "red")
+        assert Attributed(*row[5:]) == Attributed(MERGED, "explicit", None, "colour", "red")
 
 
 def test_what_is_older_than_records_of_readers_are_kept_makes_no_row(engine: Engine) -> None:

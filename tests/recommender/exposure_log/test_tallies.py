@@ -56,7 +56,7 @@ class _Log:
 def test_what_is_noted_while_the_tally_begins_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = writing.Ledger(_Log(), tmp_path, lambda *_: None)  # type: ignore[arg-type]
+    ledger = writing.ExposureLogWriter(_Log(), tmp_path, lambda *_: None)  # type: ignore[arg-type]
     section = Served(
         request_id="r",
         user_id="u",

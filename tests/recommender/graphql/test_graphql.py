@@ -23,7 +23,7 @@ from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import THREADS, in_thread
 from nearfeed_recommender.graphql.types import InteractionKind
 from nearfeed_recommender.http.context import ApiContext
-from nearfeed_runtime.sql import upsert, writing
+from nearfeed_runtime.sql import upsert, write_transaction
 
 
 def ask(world: World, query: str, **variables: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def read(world: World, user: str, *items: str, kind: str = "read", **more: Any) 
 
 def load(world: World, *rows: tuple[str, str, str, float, str | None]) -> None:
     names = [column.name for column in edges.columns]
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         upsert(transaction, edges, [dict(zip(names, row, strict=True)) for row in rows])
 
 
@@ -206,7 +206,7 @@ def test_a_label_is_answered_as_the_configuration_says_of_it(served: World) -> N
 
 
 def test_vertices_and_their_edges(served: World) -> None:
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         rows = [
             {"kind": "film-maker", "vertex_id": f"m{n}", "properties": f'{{"born":{n}}}'} for n in range(3)
         ]

@@ -16,7 +16,7 @@ from nearfeed_recommender.graphql.fields import ArgumentError
 from nearfeed_recommender.graphql.lucene import condition_of
 from nearfeed_recommender.graphql.queries import found_posts
 from nearfeed_recommender.graphql.times import span_of
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def written(world: World) -> World:
 
 
 def find(world: World, search: str) -> set[int]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = found_posts(connection, condition_of(search, world.engine.dialect.name), 100)
     return {int(item.removeprefix("p")) for item in found}
 

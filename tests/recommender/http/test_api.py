@@ -1,6 +1,7 @@
 """The API's manners: every bad input gets a status, a field and one sentence; nothing is half written."""
 
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 from nearfeed_contracts.event_log import LogUnavailableError
 from nearfeed_contracts.tables import items, outbox
 from nearfeed_recommender.app.bootstrap import bootstrap
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 GOOD = {"user_id": "u", "item_id": "p1", "kind": "like"}
 AHEAD = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
@@ -111,7 +112,7 @@ def test_a_body_that_is_too_large_gets_413(served: Any, content: Any) -> None:
 )
 def test_a_bad_post_names_its_field_and_nothing_is_written(served: Any, change: Any, expected: Any) -> None:
     assert problem_of(served.client.put("/v1/items/new", json={**POST, **change})) == expected
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.scalar(select(func.count()).where(items.c.item_id == "new")) == 0
         assert connection.scalar(select(func.count()).select_from(outbox)) == 0
 
@@ -151,7 +152,7 @@ def test_ids_are_compared_byte_for_byte_and_may_hold_a_slash(world: Any) -> None
 
 def test_the_same_post_twice_is_one_version(world: Any) -> None:
     world.put_post("p")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         events = connection.scalar(select(func.count()).select_from(outbox))
     assert world.client.put(
         "/v1/items/p", json={**POST, "title": "Post p", "author_id": "author"}
@@ -159,7 +160,7 @@ def test_the_same_post_twice_is_one_version(world: Any) -> None:
         "id": "p",
         "changed": False,
     }
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         assert connection.scalar(select(func.count()).select_from(outbox)) == events
 
 
@@ -193,7 +194,7 @@ def test_erasure_removes_what_the_api_keeps_and_own_posts(served: Any) -> None:
     assert served.client.delete("/v1/users/u").status_code == 202
     served.settle()
     assert served.client.get("/v1/items/mine").status_code == 404
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         kept = connection.execute(select(items.c.author_id, items.c.title).where(items.c.item_id == "mine"))
         assert kept.one() == ("", "")
     assert served.client.get("/v1/users/u/vector").json()["readings"] == []
@@ -203,7 +204,7 @@ def test_erasure_removes_what_the_api_keeps_and_own_posts(served: Any) -> None:
 
 
 def test_health_metrics_and_openapi_answer(served: Any) -> None:
-    assert served.client.get("/healthz").json() == {"status": "ok"}
+    assert served.client.get("/healthz").json() == {"status": "ok", "version": version("nearfeed")}
     ready = served.client.get("/readyz")
     assert (ready.status_code, ready.json()["space"]) == (200, "s1")
     served.client.get("/v1/feed?user_id=u")

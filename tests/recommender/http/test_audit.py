@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_runtime.auditing import list_audit, put_audit
 from nearfeed_runtime.operations import Listed, Said
-from nearfeed_runtime.sql import committed, writing
+from nearfeed_runtime.sql import committed, write_transaction
 
 URL = "/v1/admin/audit"
 SAID = {"author": "Ann", "reason": "a test"}
@@ -22,7 +22,7 @@ def changes_of(client: Any, **asked: int) -> list[dict[str, Any]]:
 
 
 def put_some(world: Any, count: int) -> None:
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         for number in range(count):
             put_audit(transaction, "Ann", "things.change", f"thing {number}", {"number": number})
 

@@ -13,7 +13,7 @@ from nearfeed_recommender.experiments.monitor import watch
 from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.rewards import counts_by
 from nearfeed_recommender.exposure_log.request_ids import read_request_id
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 URL = "/v1/admin/experiments"
 SAID = {"author": "Ann", "reason": "a test"}
@@ -30,7 +30,7 @@ def make(world: Any, name: str = "trial", **changes: Any) -> dict[str, Any]:
 
 def rows(world: Any) -> list[Any]:
     world.settle()
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return list(connection.execute(select(served_requests)))
 
 
@@ -51,7 +51,7 @@ def test_the_life_of_an_experiment(world: Any) -> None:
     assert world.client.get(URL, params={"state": "running"}).json() == {"experiments": [grown]}
     ended = world.client.post(f"{URL}/trial/stop", params={**SAID, "adopted": "latest"}).json()
     assert (ended["state"], ended["stop_reason"], ended["adopted"]) == ("stopped", "a test", "latest")
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         told = connection.execute(select(audit.c.actor, audit.c.action)).all()
     assert told == [("anyone", f"experiments.{verb}") for verb in ("draft", "start", "ramp", "stop")]
 
@@ -100,7 +100,7 @@ def test_the_feed_is_served_by_its_arm(served: Any) -> None:
             None,
         )
         assert row.took_ms > 0
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         experiment = experiment_of(connection, "trial")
     for row in noted:
         read = read_request_id(served.answers.feed.secret, row.user_id, row.request_id)
@@ -121,7 +121,7 @@ def test_a_bandit_learns_by_the_readings_that_it_drew_by(served: Any) -> None:
     (noted,) = [row for row in rows(served) if row.experiment]
     known = orjson.loads(noted.reader)
     assert (known["readings"], known[DRAWN_BY]) == (0, 3)
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         (counted,) = counts_by(
             connection, experiment_of(connection, "trial"), now_micros() + 1, "arm", "readings"
         )
@@ -162,7 +162,7 @@ def test_a_reader_who_signs_in_keeps_their_arm(served: Any) -> None:
     assert noted[second["request_id"]].unit_id == "phone"
     assert served.client.delete("/v1/users/phone").status_code == 202
     assert [row.unit_id for row in rows(served)] == [None]
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.execute(select(reader_units)).all() == []
 
 
@@ -175,13 +175,13 @@ def test_what_was_told_under_one_id_of_an_answer_to_the_other_counts(served: Any
     click = {"user_id": first, "kind": "click", "request_id": answer["request_id"]}
     served.client.post("/v1/events", json={**click, "item_id": answer["items"][0]["id"]})
     served.settle()
-    assert _attributions(served) == ["forged"]
+    assert _attributions(served) == ["invalid_request_id"]
     assert served.client.put("/v1/users/ann/anonymous/phone").status_code == 204
-    assert _attributions(served) == ["told"]
+    assert _attributions(served) == ["explicit"]
 
 
 def _attributions(served: Any) -> list[str]:
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         return list(connection.scalars(select(outcomes.c.attribution)))
 
 

@@ -12,7 +12,7 @@ from nearfeed_recommender.catalog.spaces import NoSuchSpaceError
 from nearfeed_recommender.space_maps.files import NoMapError, read_map
 from nearfeed_recommender.space_maps.maps import TooFewPostsError, map_space
 from nearfeed_recommender.users import search as looking
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 
 READERS = {"ann": ("p0", "p2"), "anna": ("p0", "p2", "p4"), "bob": ("p1",)}
 
@@ -83,7 +83,7 @@ def test_around_a_stranger_is_nothing(read: Any, world: Any) -> None:
 def test_of_many_readers_some_are_drawn_by_chance(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "MOST_COMPARED", 3)
     monkeypatch.setattr(looking, "_AT_ONCE", 2)
-    with writing(read.engine) as transaction:
+    with write_transaction(read.engine) as transaction:
         vector = transaction.scalar(select(user_vectors.c.vector).where(user_vectors.c.user_id == "bob"))
         rows = [
             {"space": "s1", "user_id": f"r{number:02}", "vector": vector, "readings": 1, "stale": False}
@@ -156,7 +156,7 @@ def test_a_preview_is_the_feed_of_its_space_and_is_not_noted(
     other = get(read, "/v1/admin/spaces/feed", space="s2", user_id="ann", limit=18)
     assert (before["active"], other["active"]) == (True, False)
     read.settle()
-    with reading(read.engine) as connection:
+    with read_connection(read.engine) as connection:
         assert connection.execute(select(served_requests)).all() == []
         assert connection.execute(select(feed_pages)).all() == []
     feed = get(read, "/v1/feed", user_id="ann", limit=18)["items"]
@@ -181,7 +181,7 @@ def test_spaces_and_system(read: Any) -> None:
     routes = {(route["method"], route["route"]): route["calls"] for route in found["routes"]}
     assert routes["PUT", "/v1/items/{item_id:path}"] == 20
     assert not [route for _, route in routes if "admin" in route]
-    with writing(read.engine) as transaction:
+    with write_transaction(read.engine) as transaction:
         transaction.execute(delete(positions).where(positions.c.topic == "interactions"))
         transaction.execute(
             positions.insert().values(consumer_group="slow", topic="interactions", partition=0, next_offset=2)
@@ -193,5 +193,5 @@ def test_spaces_and_system(read: Any) -> None:
 def test_before_the_first_space(world: Any) -> None:
     assert get(world, "/v1/admin/spaces") == {"spaces": []}
     assert get(world, "/v1/admin/readers/around", user_id="ann")["space"] is None
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         assert connection.execute(select(user_vectors)).all() == []

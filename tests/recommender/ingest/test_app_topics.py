@@ -35,7 +35,7 @@ from nearfeed_recommender.ingest.map_file import MapError
 from nearfeed_recommender.ingest.topic_map import UNMAPPED, events_of, read_topic_map, version_of
 from nearfeed_recommender.users.user_vectors import stored_vector
 from nearfeed_runtime.consume import Consumer
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 POSTS = "community.posts"
 ACTIONS = "community.actions"
@@ -107,7 +107,7 @@ def say(world: Any, topic: str, key: str = "", **body: Any) -> None:
 
 
 def rows_of(world: Any, table: Any) -> list[Any]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return list(connection.execute(select(table)))
 
 
@@ -132,7 +132,7 @@ def test_a_like_on_the_apps_topic_changes_the_reader(
     say(mapped, ACTIONS, type="viewed", seconds_over=False, member=7, post="p4", at=NOW // 1_000)
     mapped.settle()
     assert [(row.user_id, row.item_id) for row in rows_of(mapped, interactions)] == [("7", "p3")]
-    with reading(mapped.engine) as connection:
+    with read_connection(mapped.engine) as connection:
         vector = stored_vector(connection, "s1", "7")
     assert vector is not None
     np.testing.assert_allclose(vector, random_vector(3), atol=1e-6)

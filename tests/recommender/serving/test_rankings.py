@@ -20,7 +20,7 @@ from nearfeed_recommender.serving import rankings as rankings_module
 from nearfeed_recommender.serving.rankings import ExpiredCursorError, Ranking, Rankings
 from nearfeed_recommender.serving.response import Order
 from nearfeed_recommender.users.eligibility import Wish
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 TTL = 60_000_000
 PATIENCE_SECONDS = 30
@@ -176,5 +176,5 @@ def test_where_sql_takes_nothing_the_oldest_are_lost_and_a_user_is_forgotten(
 
 
 def kept(world: Any) -> list[str]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return list(connection.scalars(select(feed_pages.c.request_id).order_by(feed_pages.c.request_id)))

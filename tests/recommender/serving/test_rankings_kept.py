@@ -26,7 +26,7 @@ from nearfeed_recommender.serving import rankings as rankings_module
 from nearfeed_recommender.serving.rankings import ExpiredCursorError, Ranking, Rankings
 from nearfeed_recommender.serving.response import Order
 from nearfeed_recommender.users.eligibility import Wish
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 TTL_MICROS = 60_000_000
 NAMES = ("near", "walk")
@@ -216,7 +216,7 @@ def test_a_ranking_ends_with_its_time(engine: Engine, flushed: bool) -> None:
 
 def in_sql(engine: Engine, *rankings: Ranking) -> int:
     some = feed_pages.c.request_id.in_([ranking.request_id for ranking in rankings])
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.scalar(select(func.count()).select_from(feed_pages).where(some)) or 0
 
 
@@ -373,6 +373,6 @@ def test_rankings_of_another_user_are_left(engine: Engine) -> None:
     with pytest.raises(ExpiredCursorError):
         here.get(mine.request_id, 0)
     assert here.flush() == 1
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         transaction.execute(update(feed_pages).where(feed_pages.c.user_id == "mine").values(created_at=0))
     assert in_sql(engine, mine) == 0

@@ -14,7 +14,7 @@ from nearfeed_backends.opening import open_database
 from nearfeed_contracts.tables import feed_pages
 from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.settings import RecommenderSettings
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 LIMIT = 4
 POSTS = 13
@@ -28,7 +28,7 @@ def ids_of(page: dict[str, Any]) -> list[str]:
 def committed_rankings(settings: RecommenderSettings) -> set[str]:
     """What another process finds in SQL."""
     engine = open_database(settings.database_url)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         found = set(connection.scalars(select(feed_pages.c.request_id)))
     engine.dispose()
     return found

@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select
 from nearfeed_contracts.tables import feed_pages, served_requests
 from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.app.bootstrap import bootstrap
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN IMMEDIATE", "COMMIT")
 SOURCES = 2  # searches of the provider that is served before a configuration was applied
@@ -119,7 +119,7 @@ def tell(world: Any, kind: str, *items: str, user_id: str = "u", **more: Any) ->
 
 def count(world: Any) -> tuple[int, int]:
     """Rows of rankings and of the exposure log."""
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         return tuple(  # type: ignore[return-value]
             connection.scalar(select(func.count()).select_from(table))
             for table in (feed_pages, served_requests)

@@ -20,7 +20,7 @@ from nearfeed_core.pooling import pool_reader
 from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.users import consumer as consuming
 from nearfeed_recommender.users.user_vectors import stored_vector
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 BASE = 1_700_000_000_000_000
 DAY = 86_400_000_000
@@ -70,7 +70,7 @@ def expected_vector(
 
 
 def assert_vector(engine: Engine, space: str, user_id: str, expected: np.ndarray | None) -> None:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         found = stored_vector(connection, space, user_id)
     if expected is None:
         assert found is None
@@ -113,7 +113,7 @@ def test_any_order_repetition_and_replay_gives_the_vector_of_the_definition(
 
 
 def rows_of(engine: Engine, user_id: str) -> list[tuple[Any, ...]]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         query = select(interactions).where(interactions.c.user_id == user_id).order_by(interactions.c.item_id)
         return [tuple(row) for row in connection.execute(query)]
 
@@ -126,7 +126,7 @@ def expected_row(user_id: str, item_id: str, merged: Reading) -> dict[str, Any]:
 
 def lose(engine: Engine, user_id: str, items: set[str]) -> None:
     """What a database that was restored from an older backup lacks: rows, vectors and positions."""
-    with writing(engine) as transaction:
+    with write_transaction(engine) as transaction:
         gone = (interactions.c.user_id == user_id) & interactions.c.item_id.in_(items)
         transaction.execute(delete(interactions).where(gone))
         transaction.execute(delete(user_vectors).where(user_vectors.c.user_id == user_id))
@@ -210,7 +210,7 @@ def test_a_consumer_killed_between_any_two_statements_counts_every_event_once(
         assert_vector(
             served.engine, "s1", user_id, expected_vector(told, lambda item: random_vector(int(item[1:])))
         )
-        with reading(served.engine) as connection:
+        with read_connection(served.engine) as connection:
             rows = select(func.count()).select_from(interactions).where(interactions.c.user_id == user_id)
             assert connection.scalar(rows) == len(told)
         if survived:
@@ -230,7 +230,7 @@ def test_a_consumer_that_lost_its_partition_cannot_write(served: Any) -> None:
     slow._subscription.poll = lambda *_: messages
     with pytest.raises(LostPartitionError):
         slow.run_once(0)
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         own = positions.c.consumer_group == consuming.GROUP
         assert connection.scalar(select(positions.c.next_offset).where(own)) == 1
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_read_goes_to_the_dead_topic_and_stops_nobody(served: Any
     )
     served.settle()
     assert served.log.end_offsets("interactions.dead") == {0: 5}
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert stored_vector(connection, "s1", "dead") is not None
 
 
@@ -302,7 +302,7 @@ def test_a_space_that_loads_gets_its_readers_and_a_dropped_one_loses_them(
     assert_vector(served.engine, "s1", "u", random_vector(1))
     served.drop_space("s2")
     served.settle()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert set(connection.scalars(select(user_vectors.c.space))) == {"s1"}
 
 
@@ -325,7 +325,7 @@ def test_an_erased_reader_stays_erased_under_replay(served: Any) -> None:
     served.settle()
     served.log.append([record_of(one) for one in [*told, *later]])
     served.settle()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         rows = connection.scalars(select(interactions.c.item_id).where(interactions.c.user_id == "gone"))
         assert list(rows) == ["p3"]
 

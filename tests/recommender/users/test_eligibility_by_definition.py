@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.recommender.users.audiences import START, Audience, audiences, empty_state
 
-from nearfeed_backends.numpy_store import matches
+from nearfeed_backends.embedded.numpy_store import matches
 from nearfeed_contracts.vector_store import StoredVector
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
 from nearfeed_recommender.users.eligibility import Eligibility, Wish

@@ -16,7 +16,7 @@ from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.users import profiles
 from nearfeed_recommender.users.profiles import Pooling, load_profile, load_profiles
 from nearfeed_runtime.changes import next_change
-from nearfeed_runtime.sql import reading, upsert, writing
+from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 
 BASE = 1_700_000_000_000_000
 MOST = 4
@@ -60,7 +60,7 @@ def put(world: Any, told: dict[tuple[str, str], Reading], reset: dict[str, int],
         }
         for (user_id, item_id), row in told.items()
     ]
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         for table in (interactions, reader_resets, reader_controls):
             transaction.execute(delete(table))
         upsert(transaction, interactions, found)
@@ -75,7 +75,7 @@ def put(world: Any, told: dict[tuple[str, str], Reading], reset: dict[str, int],
 
 def set_context(world: Any, item_id: str, context: np.ndarray | None) -> None:
     """As the indexer does; None: the tombstone of a deleted post."""
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         row = {
             "space": "s1",
             "item_id": item_id,
@@ -125,7 +125,7 @@ def test_profiles_are_their_definition(
     set_: set[tuple[str, str, str]],
 ) -> None:
     put(world, told, reset, set_)
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = dict(load_profiles(connection, pooling, "s1", [*USERS, "nobody"]))
     assert found.keys() == {*USERS, "nobody"}
     for user_id, profile in found.items():
@@ -142,7 +142,7 @@ def test_profiles_are_their_definition(
 def test_many_users_are_read_whole(world: Any, pooling: Pooling) -> None:
     told = {(f"m{number:03}", POSTS[4]): Reading({"read": BASE + number}) for number in range(120)}
     put(world, told, {}, set())
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = dict(load_profiles(connection, pooling, "s1", [user_id for user_id, _ in told]))
     assert len(found) == 120
     assert all(profile.item_ids == [POSTS[4]] for profile in found.values())
@@ -157,7 +157,7 @@ def test_a_changed_context_holds_at_once(world: Any, pooling: Pooling) -> None:
     )
 
     def contexts() -> dict[str, list[float]]:
-        with reading(world.engine) as connection:
+        with read_connection(world.engine) as connection:
             profile = load_profile(connection, pooling, "s1", "u0")
         return dict(zip(profile.item_ids, profile.contexts.tolist(), strict=True))
 

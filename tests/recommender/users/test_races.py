@@ -18,7 +18,7 @@ from nearfeed_recommender.catalog import writes as catalogue
 from nearfeed_recommender.catalog.writes import ItemDraft, put_items
 from nearfeed_recommender.users import user_vectors
 from nearfeed_recommender.users.user_vectors import mark_stale, stored_vector
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 BASE = 1_700_000_000_000_000
 pytestmark = pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def told(served: Any, *item_ids: str) -> None:
 
 
 def vector_of(served: Any) -> np.ndarray | None:
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         return stored_vector(connection, "s1", "u")
 
 
@@ -132,7 +132,7 @@ def test_two_who_make_the_same_post_give_it_two_versions(
         go.set()
         (one,), (other,) = first.result(30), second.result(30)
         assert one.version < other.version
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.execute(
             select(items.c.version, items.c.title).where(items.c.item_id == "new")
         ).all() == [(other.version, "second")]

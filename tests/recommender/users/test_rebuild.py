@@ -12,7 +12,7 @@ from nearfeed_contracts.tables import reader_builds, spaces
 from nearfeed_contracts.topics import record_of
 from nearfeed_recommender.users import rebuild as upkeep
 from nearfeed_recommender.users.user_vectors import stored_vector
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 
 @pytest.mark.parametrize("database_url", [""], indirect=False)
@@ -31,7 +31,7 @@ def test_who_writes_while_a_space_is_built_need_not_wait_for_its_end(
 
     def write() -> None:
         served.put_post("meanwhile")
-        with reading(served.engine) as connection:
+        with read_connection(served.engine) as connection:
             built = select(reader_builds.c.space).where(reader_builds.c.space == "s2")
             built_by_then.append(connection.scalar(built) is not None)
 
@@ -64,7 +64,7 @@ def test_a_space_that_is_loaded_again_is_built_once_it_is_loaded(
         refresh(*arguments, **named)
 
     monkeypatch.setattr(upkeep, "refresh_vectors", note)
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         transaction.execute(update(spaces).where(spaces.c.space == "s2").values(loaded_at=None))
     served.set_vector("s2", "p1", random_vector(2), version=2)
     served.settle()
@@ -75,5 +75,5 @@ def test_a_space_that_is_loaded_again_is_built_once_it_is_loaded(
 
 
 def stored(served: Any, space: str, user_id: str) -> np.ndarray | None:
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         return stored_vector(connection, space, user_id)

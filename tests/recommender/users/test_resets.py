@@ -30,7 +30,7 @@ from nearfeed_core.readings import EXCLUDING, Reading, WeightRule, weights_of
 from nearfeed_recommender.serving.rankings import Ranking, Rankings
 from nearfeed_recommender.users.reset_marks import put_reset
 from nearfeed_recommender.users.user_vectors import stored_vector
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 BASE = 1_700_000_000_000_000
 DAY = 86_400_000_000
@@ -68,7 +68,7 @@ def merged(told: Sequence[Interaction]) -> dict[str, Reading]:
 
 
 def stored(world: Any, user: str) -> dict[str, Reading]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         rows = connection.execute(select(interactions).where(interactions.c.user_id == user)).mappings()
         return {
             row["item_id"]: Reading(
@@ -105,7 +105,7 @@ def test_what_was_done_after_it_alone_is_left_in_any_order_and_after_any_replay(
     assert stored(served, user) == rows
     down = {one.item_id for one in told if one.kind in EXCLUDING and one.occurred_at <= moment and not erased}
     counted = {item: row for item, row in rows.items() if row.newest_at() is not None and item not in down}
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         vector = stored_vector(connection, "s1", user)
         resets = connection.scalar(select(func.count()).where(reader_resets.c.user_id == user))
     assert resets == (0 if erased else 1)
@@ -223,18 +223,18 @@ def test_a_control_that_was_lifted_before_the_consumer_saw_the_reset_stays_lifte
 def test_a_ranking_of_before_that_is_kept_after_it_is_gone(served: Any, wish: str) -> None:
     cursor = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
     served.answers.rankings.flush()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         (kept,) = connection.execute(select(feed_pages)).mappings().all()
     if wish == "reset":
         reset(served, "u")
     else:
         served.client.delete("/v1/users/u")
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         transaction.execute(feed_pages.insert().values(**kept))
     gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
     assert gone.status_code == 410
     served.settle()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         left = len(connection.execute(select(feed_pages)).all())
     assert left == (1 if wish == "reset" else 0)
     again = ask(served, "/v1/feed", user_id="u", limit=3)["next_cursor"]
@@ -250,7 +250,7 @@ def test_a_ranking_of_before_that_waits_to_be_written_is_gone(served: Any, wish:
     else:
         assert served.client.delete("/v1/users/u").status_code == 202
     served.answers.rankings.flush()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.scalars(select(feed_pages.c.user_id)).all() == ["v"]
     gone = served.client.get("/v1/feed", params={"user_id": "u", "cursor": cursor})
     assert gone.status_code == 410
@@ -261,7 +261,7 @@ def test_a_ranking_is_as_old_as_what_was_read_for_it(served: Any, monkeypatch: p
     put = Rankings.put
 
     def reset_first(self: Rankings, ranking: Ranking) -> None:
-        with writing(served.engine) as transaction:
+        with write_transaction(served.engine) as transaction:
             put_reset(transaction, "u", now_micros(), controls=False)
         put(self, ranking)
 
@@ -281,7 +281,7 @@ def test_what_a_fast_clock_told_before_it_is_void(served: Any, wish: str) -> Non
         served.client.delete("/v1/users/u")
     served.settle()
     assert stored(served, "u") == {}
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         known = connection.execute(select(outcomes)).all()
     assert len(known) == (1 if wish == "reset" else 0)
 
@@ -307,7 +307,7 @@ def test_a_replayed_reset_of_an_erased_reader_brings_no_row_back(served: Any) ->
     served.settle()
     served.log.append([record_of(ReaderReset(user_id="u", reset_at=from_micros(now_micros() - 60_000_000)))])
     served.settle()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         for table in (reader_resets, user_vectors, interactions):
             assert connection.execute(select(table).where(table.c.user_id == "u")).all() == []
         assert connection.scalar(select(func.count()).select_from(erased_users)) == 1

@@ -20,7 +20,7 @@ from nearfeed_core.readings import Reading, WeightRule, weights_of
 from nearfeed_recommender.app.bootstrap import bootstrap
 from nearfeed_recommender.app.wiring import Recommender
 from nearfeed_recommender.catalog.columns import Columns
-from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
 from nearfeed_recommender.identity.links import merge_ids
 from nearfeed_recommender.pipeline.query import Hydrator
 from nearfeed_recommender.users import states as states_module
@@ -36,7 +36,7 @@ from nearfeed_recommender.users.memberships import (
 from nearfeed_recommender.users.reset import reset_reader
 from nearfeed_recommender.users.state import UserState, reader_inputs
 from nearfeed_recommender.users.states import UserStates
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 SECRET = b"a test's secret"
 IDS = [f"p{number}" for number in range(5)]
@@ -169,7 +169,7 @@ class User:
     def begin_anew(self, *, erased: bool) -> None:
         moment = now_micros()
         if erased:
-            joining = Joining(SECRET, DAY)
+            joining = AttributionSettings(SECRET, DAY)
             committed(self.world.engine, lambda t: erase_user(t, joining, self.user_id, "delete"))
             moment = now_micros()
         else:
@@ -188,7 +188,7 @@ class User:
         state = self.hydrator(where).query(self.user_id).state
         known = [*self.committed, *self.told[where]]
         assert readings_of(state) == merged(known, self.void_until)
-        with reading(self.world.engine) as connection:
+        with read_connection(self.world.engine) as connection:
             assert state.joined == communities_of(connection, self.user_id)
             assert state.controls == controls_of(connection, self.user_id)
         return state
@@ -250,7 +250,7 @@ def test_a_state_is_what_sql_and_this_process_know(
     for step in taken:
         take(user, step)
     user.consume()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         columns = user.hydrator("here").query(user.user_id).columns
         fresh = UserStates(columns, WeightRule(), SECRET).read(connection, user.user_id)
     assert same(user.look("here"), fresh)
@@ -301,7 +301,7 @@ class Counted:
         self.states = UserStates(self.columns, WeightRule(), SECRET, most_bytes)
 
     def read(self, user_id: str) -> UserState:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return self.states.read(connection, user_id)
 
 

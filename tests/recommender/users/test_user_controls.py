@@ -87,9 +87,9 @@ def activate(world: Any, space: str) -> None:
     from sqlalchemy import update
 
     from nearfeed_contracts.tables import active_space
-    from nearfeed_runtime.sql import writing
+    from nearfeed_runtime.sql import write_transaction
 
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         transaction.execute(update(active_space).values(space=space))
 
 

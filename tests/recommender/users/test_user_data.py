@@ -44,7 +44,7 @@ from nearfeed_recommender.users import personal_data
 from nearfeed_recommender.users.erasure_check import RemainsError
 from nearfeed_recommender.users.personal_data import HOLDINGS
 from nearfeed_runtime.operations import Listed
-from nearfeed_runtime.sql import reading, writing
+from nearfeed_runtime.sql import read_connection, write_transaction
 
 USER = "a-reader/of:all"
 OTHER = "another"
@@ -97,7 +97,7 @@ def fill(world: Any, user: str, author: str = "nobody") -> None:
     They name an author wherever a row of a reader may.
     """
     tables = {table.name: table for table, _ in owned()} | {"served_items": metadata.tables["served_items"]}
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         for table in tables.values():
             row = {column.name: value_of(column, user) for column in table.columns}
             if "request_id" in row and table.name != "outcomes":
@@ -176,7 +176,7 @@ def test_an_export_fails_whole_where_sql_does_not_answer(
 def everywhere(world: Any, user: str) -> set[str]:
     """The tables in which any text has the id."""
     found = set()
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         for table in metadata.sorted_tables:
             for row in connection.execute(select(table)):
                 if any(isinstance(value, str | bytes) and user in told(value) for value in row):
@@ -205,7 +205,7 @@ def test_what_others_rows_say_of_an_erased_author_is_gone_or_told(world: Any, po
     world.add_space("s1")
     fill(world, USER)
     fill(world, OTHER, author=USER)
-    with writing(world.engine) as transaction:
+    with write_transaction(world.engine) as transaction:
         made = insert(communities).from_select(
             ["community_id", "created_at"], select(items.c.community_id, items.c.published_at)
         )
@@ -224,7 +224,7 @@ def test_what_others_rows_say_of_an_erased_author_is_gone_or_told(world: Any, po
     texts = set() if posts == "delete" else {"items"}  # the body of the own post, which stays
     assert everywhere(world, USER) == {"served_items", "served_requests"} | texts
     assert everywhere(world, USER) <= told_of | texts
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         targets = list(connection.scalars(select(reader_controls.c.target)))
         author = connection.scalar(select(items.c.author_id).where(items.c.author_id.startswith("erased-")))
     assert targets == ([] if posts == "delete" else [author])
@@ -301,7 +301,7 @@ def test_all_is_gone_after_the_time_and_old_runs_end(served: Any) -> None:
     served.client.delete("/v1/users", params={"user_id": USER})
     served.settle()
     long_ago = datetime.now(UTC) - READER_RETENTION - timedelta(minutes=1)
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         transaction.execute(erased_users.update().values(erased_at=int(long_ago.timestamp() * 1e6)))
     write_run(served, "old", [USER], long_ago)
     write_run(served, "everybody", ["*"], long_ago)
@@ -340,7 +340,7 @@ def test_what_cannot_be_read_is_no_clean_bill(served: Any) -> None:
 
 
 def test_ids_that_an_app_loaded_itself_are_told(served: Any) -> None:
-    with writing(served.engine) as transaction:
+    with write_transaction(served.engine) as transaction:
         transaction.execute(insert(vertices).values(kind="person", vertex_id=USER, properties="{}"))
         transaction.execute(insert(edges).values(label="follows", from_id="x", to_id=USER, score=1.0))
     notes = ask(served, f"/v1/admin/erasure/{USER}")["notes"]
@@ -350,5 +350,5 @@ def test_ids_that_an_app_loaded_itself_are_told(served: Any) -> None:
 def test_relayed_records_leave_the_outbox(served: Any) -> None:
     served.client.put(f"/v1/users/u/controls/block/{OTHER}")
     served.settle()
-    with reading(served.engine) as connection:
+    with read_connection(served.engine) as connection:
         assert connection.scalar(select(func.count()).select_from(outbox)) == 0

@@ -22,7 +22,7 @@ from nearfeed_contracts.tables import reader_builds, user_revisions
 from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.catalog.columns import Columns
 from nearfeed_recommender.catalog.embeddings import Embeddings
-from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
 from nearfeed_recommender.ingest import consumer as app_topics
 from nearfeed_recommender.users import consumer as consuming
 from nearfeed_recommender.users import erasure as erasing
@@ -32,10 +32,10 @@ from nearfeed_recommender.users import reset_marks as resets
 from nearfeed_recommender.users.profiles import Pooling
 from nearfeed_recommender.users.reset import reset_reader
 from nearfeed_runtime.changes import raise_revisions
-from nearfeed_runtime.sql import committed, reading, writing
+from nearfeed_runtime.sql import committed, read_connection, write_transaction
 
 SECRET = b"a test's secret"
-JOINING = Joining(SECRET, 3_600_000_000)
+JOINING = AttributionSettings(SECRET, 3_600_000_000)
 USERS = ("u", "v", "w", "author")
 Transacted = Callable[[Connection], object]
 
@@ -165,7 +165,7 @@ WRITERS = (
 
 
 def revisions(world: Any) -> dict[str, int]:
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         rows_ = connection.execute(select(user_revisions.c.user_id, user_revisions.c.revision))
         return {row.user_id: row.revision for row in rows_}
 
@@ -206,7 +206,7 @@ def test_a_changed_context_raises_those_who_read_the_post(known: Any) -> None:
 def test_a_changed_weight_rule_raises_all(known: Any) -> None:
     known.settle()
     before = revisions(known)
-    with writing(known.engine) as transaction:
+    with write_transaction(known.engine) as transaction:
         transaction.execute(reader_builds.update().values(rule="another"))
     upkeep.run_once(known.engine, pooling(known.engine))
     assert raised_since(known, before) == sorted(USERS)

@@ -23,7 +23,7 @@ from nearfeed_recommender.users.profiles import Pooling, load_profile
 from nearfeed_recommender.users.query_vectors import UserVectors
 from nearfeed_recommender.users.state import UserState
 from nearfeed_recommender.users.user_vectors import live_spaces, stored_vector
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 START = 1_790_000_000_000_000
 POOLINGS = ("mean", "sum", "ridge")
@@ -67,7 +67,7 @@ def state_of(world: Any, user_id: str) -> UserState:
 def consumed(world: Any, user_id: str) -> Mapping[str, np.ndarray | None]:
     """By space what the consumer computes from the rows; what it stored is the same."""
     pooling = Pooling(WeightRule(), world.answers.embeddings)
-    with reading(world.engine) as connection:
+    with read_connection(world.engine) as connection:
         found = {
             space: load_profile(connection, pooling, space, user_id).vector(blocks)
             for space, blocks in live_spaces(connection).items()

@@ -53,7 +53,7 @@ def metrics_of(model: str, scorers: Mapping[str, Scorer], split: Split) -> Stage
     return {"cut": from_micros(split.cut).isoformat(), **compare(model, rankings)}
 
 
-def check_worth(model: str, metrics: Mapping[str, Any], *, force: bool) -> None:
+def check_quality(model: str, metrics: Mapping[str, Any], *, force: bool) -> None:
     """Raises RefusedModelError for a recall below that of popularity."""
     if not metrics or force:
         return

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from nearfeed_contracts.tables import items
 from nearfeed_core.ranking_inputs import WeighedPost
 from nearfeed_embedder.dataset import Dataset, Post, Rows, Weights
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Catalogue:
 def read_catalogue(engine: Engine, dataset: Dataset) -> Catalogue:
     """Authors and times of a dataset's posts; one that has been deleted since is of nobody."""
     statement = select(items.c.item_id, items.c.author_id, items.c.published_at)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         known = {row.item_id: (row.author_id, row.published_at) for row in connection.execute(statement)}
     told = [known.get(post.item_id, ("", 0)) for post in dataset.posts]
     return Catalogue(

@@ -16,7 +16,7 @@ from nearfeed_core.readings import Reading, WeightRule
 from nearfeed_embedder.rankers.examples import DAY_MICROS, LABEL_DAYS, Group
 from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Progress
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 NEWEST_REQUESTS = 50_000
 ANSWER_MICROS = 3_600_000_000
@@ -36,7 +36,7 @@ def read_ledger(
     """
     end = now_micros() if until is None else until
     groups: list[Group] = []
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         total = min(NEWEST_REQUESTS, _count(connection, end))
         yield Progress(_STAGE, 0, total)
         rows = _rows(connection, end, _oldest(connection, end))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nearfeed_contracts.runs import write_vectors
 from nearfeed_embedder.baselines.als import fit_als
-from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
+from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_the_past
 from nearfeed_embedder.evaluation.by_time import read_matrix
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
@@ -54,7 +54,7 @@ def train_als(
         return by_vectors_of_some(space.vectors, space.vectors, space.blocks, split.history, there)
 
     metrics = yield from metrics_of_the_past(MODEL, task.dataset, scorer_of)
-    check_worth(MODEL, metrics, force=task.force)
+    check_quality(MODEL, metrics, force=task.force)
     read = read_matrix(task.dataset)
     space = yield from space_of(read, "Training (all)")
     rows = np.flatnonzero(column_counts(read))

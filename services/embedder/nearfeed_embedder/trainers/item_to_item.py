@@ -12,7 +12,7 @@ from scipy import sparse
 from nearfeed_contracts.runs import RankedBatch, write_neighbours
 from nearfeed_embedder.baselines.ease import ease_weights
 from nearfeed_embedder.baselines.item_knn import SHRINKAGE, item_similarities
-from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
+from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_the_past
 from nearfeed_embedder.evaluation.by_time import read_matrix
 from nearfeed_embedder.evaluation.ranked import by_neighbours
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts
@@ -113,7 +113,7 @@ def _train(model: str, task: Task, similar: Similar) -> Training:
         return by_neighbours(lists, split.history)
 
     metrics = yield from metrics_of_the_past(model, task.dataset, scorer_of)
-    check_worth(model, metrics, force=task.force)
+    check_quality(model, metrics, force=task.force)
     yield Progress("Training (all)", 0, 1)
     lists = similar(read_matrix(task.dataset))
     yield Progress("Training (all)", 1, 1)

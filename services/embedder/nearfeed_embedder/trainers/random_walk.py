@@ -1,7 +1,7 @@
 """The graph that random walks go over (Pixie, WWW 2018): nothing is fitted, it is who read what."""
 
 from nearfeed_embedder.baselines.random_walk import random_walk
-from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
+from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_the_past
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training
@@ -17,7 +17,7 @@ def train_random_walk(task: Task) -> Training:
         return random_walk(split.train, split.history, seed=task.settings.seed)
 
     metrics = yield from metrics_of_the_past(MODEL, task.dataset, scorer_of)
-    check_worth(MODEL, metrics, force=task.force)
+    check_quality(MODEL, metrics, force=task.force)
     yield Progress("Writing run", 0, 1)
     manifest = write_walk_run(
         task.settings.runs_url, task.dataset, metrics=metrics, configuration=task.configuration

@@ -20,7 +20,7 @@ class Task:
     """`dataset` ends before `until`, in microseconds since 1970, or now; of SQL read nothing later either.
 
     `configuration` is what the run's manifest has to hold, so that it can be trained again. Unless `force`
-    is set, a model below popularity is to be refused (`check_worth`).
+    is set, a model below popularity is to be refused (`check_quality`).
     """
 
     settings: EmbedderSettings

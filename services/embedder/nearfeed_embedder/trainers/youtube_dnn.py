@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from nearfeed_embedder.comparison.quality_gate import check_worth, metrics_of_the_past
+from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_the_past
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.towers.fitting import fit_tower
@@ -36,7 +36,7 @@ def train_youtube_dnn(
         return scorer_of(model, split.history)
 
     metrics = yield from metrics_of_the_past(MODEL, task.dataset, of_the_past)
-    check_worth(MODEL, metrics, force=task.force)
+    check_quality(MODEL, metrics, force=task.force)
     model, _ = yield from fit_tower(task.dataset, rule, seed=seed, stage="Training (all)", epochs=chosen[0])
     yield Progress("Writing run", 0, 1)
     manifest = write_tower(

@@ -37,10 +37,10 @@ from nearfeed_recommender.http.middleware import Bounded, Observed
 from nearfeed_recommender.http.parameters import refuse_unknown_parameters
 from nearfeed_recommender.http.problems import Problem, install_problem_handlers
 from nearfeed_recommender.infra.recent_calls import RecentCalls
-from nearfeed_recommender.page import api_docs
-from nearfeed_recommender.page import routes as static_routes
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.metrics import exposition
+from nearfeed_ui import api_docs
+from nearfeed_ui import routes as static_routes
 
 _SCHEMES = {scheme.scheme_name: scheme.model for scheme in (BEARER, KEY_HEADER)}
 
@@ -51,7 +51,7 @@ def scopes_of(dependant: Dependant) -> set[str]:
     return own.union(*map(scopes_of, dependant.dependencies))
 
 
-def tell_scopes(app: FastAPI) -> None:
+def describe_scopes(app: FastAPI) -> None:
     """Describes how callers are identified, and names the scopes of each operation (OpenAPI 3.1)."""
     described = app.openapi
 
@@ -135,7 +135,7 @@ def create_app(context: ApiContext, graph: GraphSources) -> FastAPI:
     app.include_router(static_routes.make_router())
     app.include_router(api_docs.make_router(app.title, str(app.openapi_url)))
     install_problem_handlers(app)
-    tell_scopes(app)
+    describe_scopes(app)
     app.add_middleware(Bounded, most=MAX_BODY_BYTES)
     app.add_middleware(Observed, recent=app.state.recent)
     app.add_middleware(Counted)

@@ -18,7 +18,7 @@ from nearfeed_recommender.infra.late_store import LateStore
 from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.operations import Operation
 from nearfeed_runtime.process import Loop
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 def bootstrap(
@@ -60,7 +60,7 @@ def keys_in_sql(settings: RecommenderSettings) -> bool:
     """Whether SQL has a key that holds; asked before anything else is opened."""
     engine = open_database(settings.database_url)
     try:
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             return has_live_keys(connection)
     finally:
         engine.dispose()

@@ -18,9 +18,9 @@ from nearfeed_recommender.app.api import create_app
 from nearfeed_recommender.app.operations import open_configuration, open_experiments, operations_of
 from nearfeed_recommender.experiments.monitor import Pace, watch
 from nearfeed_recommender.exposure_log import store as served
-from nearfeed_recommender.exposure_log.outcomes import Joining
-from nearfeed_recommender.exposure_log.queries import tell_missing
-from nearfeed_recommender.exposure_log.writer import Ledger, keep_loss
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
+from nearfeed_recommender.exposure_log.queries import update_missing_gauge
+from nearfeed_recommender.exposure_log.writer import ExposureLogWriter, keep_loss
 from nearfeed_recommender.graphql.sources import graph_sources
 from nearfeed_recommender.http.context import ApiContext
 from nearfeed_recommender.infra.outbox import Relay
@@ -70,11 +70,11 @@ class Recommender:
 def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: VectorStore) -> Recommender:
     """The service around open back ends, which stay the caller's to close."""
     secret = load_secret(settings)
-    joining = Joining(secret, int(settings.attribution_hours * HOUR_MICROS))
+    joining = AttributionSettings(secret, int(settings.attribution_hours * HOUR_MICROS))
     configuration = open_configuration(settings, engine)
     trials = open_experiments(configuration)
     access = open_access(settings, engine)
-    exposures = Ledger(log, settings.data_dir / "ledger", partial(keep_loss, engine))
+    exposures = ExposureLogWriter(log, settings.data_dir / "ledger", partial(keep_loss, engine))
     answers = wire_answers(settings, engine, store, trials, exposures, secret)
     pooling = Pooling(settings.weight_rule, answers.embeddings)
     relay = Relay(engine, log)
@@ -136,7 +136,7 @@ def wire(settings: RecommenderSettings, engine: Engine, log: EventLog, store: Ve
             Loop("upkeep", when_changed(_UPKEEP_SECONDS, keep_up, engine)),
             Loop("experiments-watch", every(_WATCH_SECONDS, partial(watch, trials, pace=Pace()))),
             Loop("ledger-prune", every(_PRUNE_SECONDS, partial(served.prune_all, engine))),
-            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(tell_missing, engine))),
+            Loop("ledger-missing", every(_PRUNE_SECONDS, partial(update_missing_gauge, engine))),
         ],
         pumps=[relay.run_once, exposures.flush, answers.rankings.flush, keep_up],
         operations=operations_of(settings, configuration, trials, access.keys),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import change_sequence, items
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 ITEMS = "items"
 """The name of the sequence that numbers changes of posts."""
@@ -47,7 +47,7 @@ class Catalog:
 
     def follow(self) -> None:
         """Takes in what has changed since, at first all posts."""
-        with self._following, reading(self._engine) as connection:
+        with self._following, read_connection(self._engine) as connection:
             last = last_change(connection)
             if last <= self.change_id:
                 return

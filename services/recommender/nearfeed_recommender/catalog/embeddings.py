@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, bindparam, func, select
 
 from nearfeed_contracts.tables import change_sequence, item_contexts, spaces
 from nearfeed_recommender.catalog.columns import Columns, Mask, Rows
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 Matrix = NDArray[np.float32]
 
@@ -72,7 +72,7 @@ class Embeddings:
 
     def preload(self, space: str) -> None:
         """Reads the whole space, where it fits."""
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             posts = connection.scalar(select(func.count()).where(item_contexts.c.space == space)) or 0
         self._kept(space).preload(posts)
 
@@ -107,7 +107,7 @@ class _Kept:
         self._owners = np.empty(0, np.int32)
         self._slots = np.empty(0, np.int32)
         self._filled = 0
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             self.change_id = last_change(connection)
             self.created_at = _created_at(connection, space)
 
@@ -120,7 +120,7 @@ class _Kept:
 
     def follow(self, change_id: int) -> bool:
         """Returns whether it still is the same space."""
-        with self._lock, reading(self._engine) as connection:
+        with self._lock, read_connection(self._engine) as connection:
             if _created_at(connection, self._space) != self.created_at:
                 return False
             asked = {"space": self._space, "after": self.change_id}
@@ -130,7 +130,7 @@ class _Kept:
             return True
 
     def preload(self, posts: int) -> None:
-        with self._lock, reading(self._engine) as connection:
+        with self._lock, read_connection(self._engine) as connection:
             found = connection.execution_options(yield_per=1_000).execute(_ALL, {"space": self._space})
             for batch in found.partitions():
                 self._put(self._columns.reserve(row.item_id for row in batch), [row.context for row in batch])
@@ -148,7 +148,7 @@ class _Kept:
 
     def _load(self, rows: Rows, needed: int) -> None:
         ids = self._columns.ids
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             for chunk in chunks([ids[row] for row in rows.tolist()]):
                 found = connection.execute(_VECTORS, {"space": self._space, "ids": chunk}).all()
                 asked = self._columns.rows_of(chunk)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, select
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import items
 from nearfeed_recommender.catalog.columns import Columns
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 _MOST_BYTES = 64 * 2**20
 _OVERHEAD_BYTES = 400
@@ -86,7 +86,7 @@ class PostTexts:
         return found
 
     def _read(self, ids: list[str]) -> dict[str, PostText]:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             read = {
                 row.item_id: _text_of(row)
                 for some in chunks(ids)

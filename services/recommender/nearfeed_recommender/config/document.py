@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from nearfeed_recommender.config.faults import ConfigError, Fault, Loc, path_of
-from nearfeed_recommender.infra.strict_yaml import StrictLoader, tell_yaml_fault
+from nearfeed_recommender.infra.strict_yaml import StrictLoader, describe_yaml_fault
 
 _TOO_DEEP = "is nested too deeply"
 
@@ -48,7 +48,7 @@ def yaml_document(text: str, name: str = "") -> Document:
     except RecursionError:
         raise ConfigError([Fault("", _TOO_DEEP)], name) from None
     except yaml.YAMLError as error:
-        raise ConfigError([Fault("", tell_yaml_fault(error))], name) from None
+        raise ConfigError([Fault("", describe_yaml_fault(error))], name) from None
 
 
 def json_document(text: str) -> Document:

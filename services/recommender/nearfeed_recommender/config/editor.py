@@ -20,7 +20,7 @@ from nearfeed_recommender.config.versions import (
     version_of,
 )
 from nearfeed_recommender.config.world import World
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _ATTEMPTS = 5
 
@@ -52,7 +52,7 @@ def apply_document(
 
 def roll_back(store: ConfigStore, version: int, statement: Statement, expected: int | None = None) -> Applied:
     """Applies the document of a former version anew. Raises NotFoundError, and as `apply_document` does."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         former = version_of(connection, version)
     document = Document(former.document, name=f"version {version}")
     return apply_document(store, document, statement, expected)
@@ -82,7 +82,7 @@ def _edit(
 ) -> Applied:
     """Edits the version that holds; one that another has made meanwhile is edited anew."""
     for _ in range(_ATTEMPTS):
-        with reading(store.engine) as connection:
+        with read_connection(store.engine) as connection:
             present = newest_version(connection)
         on = present.version if expected is None else expected
         try:

@@ -12,7 +12,7 @@ from nearfeed_recommender.config.checks import parse_config
 from nearfeed_recommender.config.faults import ConfigError
 from nearfeed_recommender.config.schema import Config
 from nearfeed_recommender.config.versions import version_of
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 logger = structlog.get_logger(__name__)
 SERVED = Gauge("nearfeed_config_version", "The version of the configuration that this process serves.")
@@ -51,7 +51,7 @@ class LiveConfig:
         A version that this release cannot read is logged and counted, and the newest that it can read is
         served.
         """
-        with self._refreshing, reading(self._engine) as connection:
+        with self._refreshing, read_connection(self._engine) as connection:
             newest = connection.scalar(select(func.max(config_versions.c.version))) or 0
             if newest == self._newest:
                 return False

@@ -18,8 +18,8 @@ from nearfeed_recommender.config.versions import (
     newest_version,
     version_of,
 )
-from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, format_time
+from nearfeed_runtime.sql import read_connection
 
 _CHANGES = ("kind", "name", "change")
 _HISTORY = ("version", "applied (UTC)", "author", "reason", "changes")
@@ -44,7 +44,7 @@ def config_operations(store: ConfigStore) -> dict[str, Operation]:
 def check(store: ConfigStore, text: str, name: str = "") -> Iterator[Step]:
     """Tells what applying a YAML text would change. Raises ConfigError with all its faults."""
     document = document_of(store.check(yaml_document(text, name)))
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         present = newest_version(connection)
     changes = changes_between(present.document, document)
     yield from _listed(changes)
@@ -84,12 +84,12 @@ def diff(
 
 def list_history(store: ConfigStore, limit: int = 20) -> Iterator[Step]:
     """The newest versions, newest first."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = history(connection, None, limit)
     rows = (
         (
             str(version.version),
-            told_time(version.created_at or None),
+            format_time(version.created_at or None),
             version.author,
             version.reason,
             _told(changes),
@@ -116,7 +116,7 @@ def statement_of(author: str, reason: str) -> Statement:
 
 def _version(store: ConfigStore, version: int | None) -> tuple[Body, str]:
     """A version's document, and what it is called."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = newest_version(connection) if version is None else version_of(connection, version)
     return found.document, f"version {found.version}"
 

@@ -11,7 +11,7 @@ from nearfeed_contracts.runs import Run, RunKind, list_runs, open_run, run_url
 from nearfeed_contracts.tables import spaces
 from nearfeed_recommender.config.faults import Found
 from nearfeed_recommender.config.schema import ACTIVE, Config, RunModel, VectorsModel
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 logger = structlog.get_logger(__name__)
 _READY = "ready"
@@ -59,7 +59,7 @@ class World:
 
     @cached_property
     def _spaces(self) -> dict[str, str]:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return {
                 row.space: row.state for row in connection.execute(select(spaces.c.space, spaces.c.state))
             }

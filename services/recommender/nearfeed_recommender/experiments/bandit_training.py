@@ -14,7 +14,7 @@ from nearfeed_recommender.experiments.lifecycle import ExperimentStore, set_lear
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.rewards import counts_by
 from nearfeed_recommender.experiments.schema import LinTS, Thompson
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _MOST_CONTEXTS = 200  # over which the shares that are shown are told
 Learned = tuple[dict[str, float], dict[str, Any]]
@@ -23,7 +23,7 @@ Learned = tuple[dict[str, float], dict[str, Any]]
 def learn(store: ExperimentStore, experiment: Experiment, now: int) -> bool:
     """Brings a bandit up to date; returns whether there was anything new."""
     allocation = experiment.design.allocation
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         if isinstance(allocation, Thompson):
             shares, found = _by_arm(connection, experiment, allocation, now)
         elif isinstance(allocation, LinTS):

@@ -9,7 +9,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from nearfeed_core.readings import DAY_MICROS, HOUR_MICROS
 from nearfeed_recommender.experiments.measures import EARLIER
-from nearfeed_recommender.experiments.sums import Window, answers_of, deeds_of
+from nearfeed_recommender.experiments.sums import Window, answers_of, events_of_responses
 
 PERCENTILES = (50, 95)
 SESSION_GAP_MICROS = HOUR_MICROS // 2  # a reader who asks for nothing as long has left
@@ -36,7 +36,7 @@ def daily(connection: Connection, window: Window) -> list[dict[str, Any]]:
 
     `depth` is the mean of the deepest positions, from 1, and `sessions` those that began on the day.
     """
-    deeds = deeds_of(answers_of(window).cte("answers")).cte("deeds")
+    deeds = events_of_responses(answers_of(window).cte("answers")).cte("deeds")
     day = _day(deeds.c.served_at)
     query = (
         select(

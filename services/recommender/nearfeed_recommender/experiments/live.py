@@ -11,7 +11,7 @@ from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.tables import reader_units
 from nearfeed_recommender.experiments.records import Experiment, list_experiments, newest_revision
 from nearfeed_recommender.experiments.schema import BUCKETS, Place
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -92,7 +92,7 @@ class LiveExperiments:
 
     def refresh(self) -> bool:
         """Looks for changes, and tells whether there were any; without, it costs a look into an index."""
-        with self._refreshing, reading(self._engine) as connection:
+        with self._refreshing, read_connection(self._engine) as connection:
             revision, merged = newest_revision(connection), self._current.merged or has_merged(connection)
             if (revision, merged) == (self._current.revision, self._current.merged):
                 return False

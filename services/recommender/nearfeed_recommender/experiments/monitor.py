@@ -19,7 +19,7 @@ from nearfeed_recommender.experiments.results import is_whole, window_of
 from nearfeed_recommender.experiments.schema import Fixed
 from nearfeed_recommender.experiments.snapshots import keep_if_due
 from nearfeed_recommender.experiments.sums import arm_sums
-from nearfeed_runtime.sql import reading, sole_worker
+from nearfeed_runtime.sql import read_connection, sole_worker
 
 REST = 30  # after a work it rests for so many times as long as it took: 3 % of the time at most
 
@@ -61,7 +61,7 @@ def watch(store: ExperimentStore, now: int | None = None, pace: Pace | None = No
     with sole_worker(store.engine, "experiments") as alone:
         if not alone:
             return 0
-        with reading(store.engine) as connection:
+        with read_connection(store.engine) as connection:
             found = list_experiments(connection)
         return sum(_watch_if_due(store, experiment, at, pace or Pace()) for experiment in found)
 
@@ -96,7 +96,7 @@ def guard(store: ExperimentStore, experiment: Experiment, now: int) -> int:
     window = window_of(experiment, now)
     if not experiment.design.guardrails or not is_whole(experiment, window):
         return 0
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         sums = arm_sums(connection, window)
     found = guardrails_of(experiment, sums, earlier=window.days_before > 0)
     broken = {each.arm: each for each in reversed(found) if each.broken}

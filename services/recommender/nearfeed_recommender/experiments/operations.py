@@ -16,12 +16,12 @@ from nearfeed_recommender.experiments.lifecycle import ExperimentStore
 from nearfeed_recommender.experiments.off_policy import Policy, evaluate
 from nearfeed_recommender.experiments.power import Plan, size_of_plan
 from nearfeed_recommender.experiments.records import Experiment, experiment_of, list_experiments
-from nearfeed_recommender.experiments.report_text import results_told, size_told, value_told
+from nearfeed_recommender.experiments.report_text import results_report, size_report, value_report
 from nearfeed_recommender.experiments.schema import BUCKETS
 from nearfeed_recommender.experiments.snapshots import current_results
 from nearfeed_recommender.experiments.validation import check_design
-from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, format_time
+from nearfeed_runtime.sql import read_connection
 
 Form = TypeVar("Form", bound=BaseModel)
 _LIST = ("name", "state", "target", "layer", "traffic", "arms", "started (UTC)", "reason of the end")
@@ -45,14 +45,14 @@ def experiment_operations(store: ExperimentStore) -> dict[str, Operation]:
 
 def list_all(store: ExperimentStore) -> Iterator[Step]:
     """A table of the experiments, newest first."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = list_experiments(connection)
     yield Listed(_LIST, tuple(map(_row, found)))
 
 
 def show_one(store: ExperimentStore, name: str) -> Iterator[Step]:
     """An experiment's design as YAML, and its arms as they are assigned."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = experiment_of(connection, name)
     yield Said(yaml_of(found.design.model_dump(mode="json", exclude_unset=True)).rstrip("\n"))
     yield from _told(found)
@@ -92,25 +92,25 @@ def stop(
 
 def results(store: ExperimentStore, name: str) -> Iterator[Step]:
     """What came of an experiment."""
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = current_results(connection, experiment_of(connection, name), now_micros())
-    yield from results_told(found)
+    yield from results_report(found)
 
 
 def size(store: ExperimentStore, **plan: Any) -> Iterator[Step]:
     """How many readers and days an experiment needs; `plan` has the fields of Plan."""
     wanted = _read(Plan, plan)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = size_of_plan(connection, wanted, now_micros())
-    yield from size_told(wanted, found)
+    yield from size_report(wanted, found)
 
 
 def value(store: ExperimentStore, **policy: Any) -> Iterator[Step]:
     """What a policy would have earned; `policy` has the fields of Policy."""
     wanted = _read(Policy, policy)
-    with reading(store.engine) as connection:
+    with read_connection(store.engine) as connection:
         found = evaluate(connection, store.configuration.live.current.config, wanted, now_micros())
-    yield from value_told(found)
+    yield from value_report(found)
 
 
 def _read(form: type[Form], body: dict[str, Any]) -> Form:
@@ -124,7 +124,7 @@ def _read(form: type[Form], body: dict[str, Any]) -> Form:
 
 def _row(found: Experiment) -> tuple[str, ...]:
     design = found.design
-    started = told_time(found.started_at)
+    started = format_time(found.started_at)
     size = f"{found.traffic.size / BUCKETS:.1%}" if found.state == "running" else ""
     return (
         found.name,

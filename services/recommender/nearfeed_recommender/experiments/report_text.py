@@ -14,7 +14,7 @@ _VALUES = ("estimate", "share of requests", "from", "to", "worth requests")
 _NOTHING = ("", "", "", "")
 
 
-def results_told(results: Results) -> Iterator[Step]:
+def results_report(results: Results) -> Iterator[Step]:
     """Counts by arm, the metrics of each, alarms, and the verdict."""
     counts = tuple(
         (
@@ -41,7 +41,7 @@ def results_told(results: Results) -> Iterator[Step]:
     yield Said(results.verdict)
 
 
-def size_told(plan: Plan, size: Size) -> Iterator[Step]:
+def size_report(plan: Plan, size: Size) -> Iterator[Step]:
     """What was found after so many days, and what is needed."""
     rows = tuple(
         (str(day.days), str(day.readers), f"{day.mean:.4g}", f"{day.lift_found:.1%}") for day in size.course
@@ -55,7 +55,7 @@ def size_told(plan: Plan, size: Size) -> Iterator[Step]:
     )
 
 
-def value_told(value: Evaluation) -> Iterator[Step]:
+def value_report(value: Evaluation) -> Iterator[Step]:
     """The three estimates beside what was earned."""
     rows = tuple(
         (name, *_value(found))

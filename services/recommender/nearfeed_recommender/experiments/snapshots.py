@@ -13,7 +13,7 @@ from nearfeed_core.readings import HOUR_MICROS, MINUTE_MICROS
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.report_schema import ArmResult, PointOut, Results
 from nearfeed_recommender.experiments.results import NOTHING, results_of
-from nearfeed_runtime.sql import committed, reading, upsert
+from nearfeed_runtime.sql import committed, read_connection, upsert
 
 _PER_AGE = 60  # of a young experiment this many are kept, and one an hour from the 60th hour on
 _PER_COST = 100  # results are fresh for so many times as long as it took to gather them
@@ -96,7 +96,7 @@ def _point(results: Results, arm: ArmResult) -> PointOut:
 
 def keep_if_due(engine: Engine, experiment: Experiment, now: int) -> bool:
     """Keeps results where the last are old, and once more at the end; returns whether it was due."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         if not _is_due(experiment, _last_at(connection, experiment), now):
             return False
         before = last_results(connection, experiment.name, experiment.stopped_at)

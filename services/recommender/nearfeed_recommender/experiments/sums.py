@@ -25,7 +25,7 @@ KINDS = {
     "likes": ("like",),
     "hides": ("hide", "report"),
 }
-COUNTING = ("told", "window")
+COUNTING = ("explicit", "view_through")
 _ALL = "all"
 _KEY = ("request_id", "section")  # of an answer's section
 _TOLD = ("arm", "unit", "served_at", "state", "took_ms")
@@ -85,7 +85,7 @@ def first_answer(connection: Connection, place: Place, most: int) -> int | None:
 def _units(window: Window) -> Select[Any]:
     """A row per arm and reader with all columns."""
     answers = answers_of(window).cte("answers")
-    deeds = deeds_of(answers).cte("deeds")
+    deeds = events_of_responses(answers).cte("deeds")
     before = _earlier(window, answers).cte("earlier")
     summed = {name: func.sum(deeds.c[name]) for name in (*EARLIER, "depth")}
     told = {
@@ -128,7 +128,7 @@ def _at(place: Place) -> ColumnElement[bool]:
     return and_(page, request.section == place.section)
 
 
-def deeds_of(answers: CTE) -> Select[Any]:
+def events_of_responses(answers: CTE) -> Select[Any]:
     """Each answer with what came of it: posts seen, clicked ..., and the deepest position seen, from 1.
 
     Answers and outcomes are put below each other and grouped, for SQLite joins two such tables row by row.

@@ -13,7 +13,7 @@ from nearfeed_recommender.config.schema import Config
 from nearfeed_recommender.config.shape import shape_faults
 from nearfeed_recommender.experiments.records import Experiment, list_experiments
 from nearfeed_recommender.experiments.schema import Design, Place
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 def design_faults(config: Config, design: Design) -> Iterator[Found]:
@@ -28,7 +28,7 @@ def design_faults(config: Config, design: Design) -> Iterator[Found]:
 
 def running_faults(engine: Engine, config: Config) -> Iterator[Found]:
     """The places of a configuration that running experiments need, and that it does not have."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         yield from _needed(connection, config)
 
 

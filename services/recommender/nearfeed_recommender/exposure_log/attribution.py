@@ -1,6 +1,6 @@
-"""Which answer an action came of: a pure function of all that is known of a reader and a post.
+"""Which response an event is attributed to: a pure function of all events of one user with one post.
 
-So the order in which it became known does not matter, nor how often.
+The order in which events arrive does not matter, nor how often they arrive.
 """
 
 from bisect import bisect_right
@@ -12,8 +12,8 @@ from nearfeed_contracts.events import Attribution
 IMPRESSION = "impression"
 
 
-class Deed(NamedTuple):
-    """What a reader did with a post, or that they saw it, as it was told; times in microseconds."""
+class UserEvent(NamedTuple):
+    """An action of a user on a post, or an impression; times in microseconds."""
 
     user_id: str
     item_id: str
@@ -23,10 +23,11 @@ class Deed(NamedTuple):
     request_id: str | None
 
 
-class Verdict(NamedTuple):
-    """What a request id is worth for a post; `genuine` says that this service gave it to this reader.
+class RequestIdCheck(NamedTuple):
+    """Whether a request id was issued to this user (`genuine`), and whether the post was in that response.
 
-    `attribution` is `told`, `unknown` (the answer is known, and the post does not stand in it), or `forged`.
+    `attribution` is `explicit`, `not_in_response` (the response is known, and lacks the post), or
+    `invalid_request_id`.
     """
 
     attribution: Attribution
@@ -35,13 +36,13 @@ class Verdict(NamedTuple):
 
     @property
     def genuine(self) -> bool:
-        return self.attribution != "forged"
+        return self.attribution != "invalid_request_id"
 
 
 class Attributed(NamedTuple):
-    """What the ledger says of a deed; `request_id` is that of the answer that it came of.
+    """The attribution of an event; `request_id` is that of the response.
 
-    `impression_at` is the time of the impression that an action was attributed to by the window.
+    `impression_at` is the time of the impression of a view-through attribution.
     """
 
     request_id: str | None
@@ -51,52 +52,56 @@ class Attributed(NamedTuple):
     arm: str | None = None
 
 
-def merged(deeds: Iterable[Deed], verdicts: Mapping[str, Verdict]) -> list[Deed]:
-    """One of each kind and time: with a genuine request id if there is one, else a forged one, else none.
+def merged(events: Iterable[UserEvent], checks: Mapping[str, RequestIdCheck]) -> list[UserEvent]:
+    """One event of each kind and time: with a genuine request id, else with an invalid one, else with none.
 
-    Of two ratings at one time the lower wins, as in readings.
+    Of two ratings at one time the lower wins, as in engagements.
     """
-    kept: dict[tuple[str, int], Deed] = {}
-    for deed in deeds:
-        other = kept.get((deed.kind, deed.occurred_at))
-        kept[deed.kind, deed.occurred_at] = _one_of(deed, other, verdicts) if other else deed
+    kept: dict[tuple[str, int], UserEvent] = {}
+    for event in events:
+        other = kept.get((event.kind, event.occurred_at))
+        kept[event.kind, event.occurred_at] = _one_of(event, other, checks) if other else event
     return list(kept.values())
 
 
-def attribute(deeds: Sequence[Deed], verdicts: Mapping[str, Verdict], window: int) -> list[Attributed]:
-    """For each deed of one reader with one post, all of different kind or time, what it came of.
+def attribute(
+    events: Sequence[UserEvent], checks: Mapping[str, RequestIdCheck], window: int
+) -> list[Attributed]:
+    """The attribution of each event of one user with one post; no two have the same kind and time.
 
-    One that tells a request id is of that answer or of none; an action without is of the newest impression
-    in the `window` microseconds before it, if that is told.
+    An event with a request id is attributed to that response or to none. An action without one is attributed
+    to the newest explicit impression in the `window` microseconds before it.
     """
     seen = sorted(
-        (deed.occurred_at, deed.request_id)
-        for deed in deeds
-        if deed.kind == IMPRESSION and deed.request_id and verdicts[deed.request_id].attribution == "told"
+        (event.occurred_at, event.request_id)
+        for event in events
+        if event.kind == IMPRESSION
+        and event.request_id
+        and checks[event.request_id].attribution == "explicit"
     )
     times = [at for at, _ in seen]
 
-    def attributed(deed: Deed) -> Attributed:
-        if deed.request_id is not None:
-            verdict = verdicts[deed.request_id]
-            return Attributed(deed.request_id, verdict.attribution, None, verdict.experiment, verdict.arm)
-        newest = bisect_right(times, deed.occurred_at) - 1
-        if newest < 0 or times[newest] < deed.occurred_at - window:
-            return Attributed(None, "none")
+    def attributed(event: UserEvent) -> Attributed:
+        if event.request_id is not None:
+            check = checks[event.request_id]
+            return Attributed(event.request_id, check.attribution, None, check.experiment, check.arm)
+        newest = bisect_right(times, event.occurred_at) - 1
+        if newest < 0 or times[newest] < event.occurred_at - window:
+            return Attributed(None, "unattributed")
         at, request_id = seen[newest]
-        verdict = verdicts[request_id]
-        return Attributed(request_id, "window", at, verdict.experiment, verdict.arm)
+        check = checks[request_id]
+        return Attributed(request_id, "view_through", at, check.experiment, check.arm)
 
-    return [attributed(deed) for deed in deeds]
+    return [attributed(event) for event in events]
 
 
-def _one_of(one: Deed, other: Deed, verdicts: Mapping[str, Verdict]) -> Deed:
-    told = max((one.request_id, other.request_id), key=lambda given: _worth(given, verdicts))
+def _one_of(one: UserEvent, other: UserEvent, checks: Mapping[str, RequestIdCheck]) -> UserEvent:
+    chosen = max((one.request_id, other.request_id), key=lambda given: _rank_of(given, checks))
     values = [value for value in (one.value, other.value) if value is not None]
-    return one._replace(request_id=told, value=min(values, default=None))
+    return one._replace(request_id=chosen, value=min(values, default=None))
 
 
-def _worth(request_id: str | None, verdicts: Mapping[str, Verdict]) -> tuple[int, str]:
+def _rank_of(request_id: str | None, checks: Mapping[str, RequestIdCheck]) -> tuple[int, str]:
     if request_id is None:
         return 0, ""
-    return (2 if verdicts[request_id].genuine else 1), request_id
+    return (2 if checks[request_id].genuine else 1), request_id

@@ -19,12 +19,12 @@ from nearfeed_contracts.topics import READER_RETENTION
 from nearfeed_recommender.exposure_log.attribution import (
     IMPRESSION,
     Attributed,
-    Deed,
-    Verdict,
+    RequestIdCheck,
+    UserEvent,
     attribute,
     merged,
 )
-from nearfeed_recommender.exposure_log.request_checks import Asked, verdicts_on
+from nearfeed_recommender.exposure_log.request_checks import Claim, check_request_ids
 from nearfeed_recommender.identity.erasures import erased_since
 from nearfeed_recommender.identity.links import kin_of
 from nearfeed_runtime.sql import chunks, claim, rows_by_key, upsert_tuples
@@ -48,7 +48,11 @@ OUTCOMES = Counter(
     ["kind", "attribution"],
 )
 RETENTION_MICROS = int(READER_RETENTION.total_seconds() * 1_000_000)
-_OWN = ("told", "unknown", "forged")  # the row's request id is the one that the event told
+_OWN = (
+    "explicit",
+    "not_in_response",
+    "invalid_request_id",
+)  # the event carried the request id
 Pair = tuple[str, str]
 
 
@@ -72,28 +76,30 @@ class _Stored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Joining:
+class AttributionSettings:
     """What outcomes are joined by; `window` is in microseconds."""
 
     secret: bytes
     window: int
 
 
-def keep_outcomes(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
+def keep_outcomes(joining: AttributionSettings, transaction: Connection, events: Sequence[Event]) -> None:
     """Keeps impressions and actions, without readers who were erased since; a repetition changes nothing.
 
     Those that are older than records of readers are kept are passed over.
     """
     oldest = now_micros() - RETENTION_MICROS
-    deeds = [deed for event in events if (deed := _deed(event)) and deed.occurred_at >= oldest]
-    claim_readers(transaction, {deed.user_id for deed in deeds})
-    moments = [(deed.user_id, deed.occurred_at) for deed in deeds]
+    actions = [action for event in events if (action := _action_of(event)) and action.occurred_at >= oldest]
+    claim_readers(transaction, {action.user_id for action in actions})
+    moments = [(action.user_id, action.occurred_at) for action in actions]
     voided = erased_since(transaction, joining.secret, moments)
-    kept = [deed for deed, void in zip(deeds, voided, strict=True) if not void]
-    _settle(joining, transaction, {(deed.user_id, deed.item_id) for deed in kept}, kept)
+    kept = [action for action, void in zip(actions, voided, strict=True) if not void]
+    _settle(joining, transaction, {(action.user_id, action.item_id) for action in kept}, kept)
 
 
-def settle_answers(joining: Joining, transaction: Connection, request_ids: Collection[str]) -> None:
+def settle_answers(
+    joining: AttributionSettings, transaction: Connection, request_ids: Collection[str]
+) -> None:
     """Attributes anew what has told these request ids, after more became known of the answers.
 
     The caller has claimed the readers of the answers.
@@ -105,41 +111,43 @@ def settle_answers(joining: Joining, transaction: Connection, request_ids: Colle
     _settle(joining, transaction, pairs, ())
 
 
-def settle_reader(joining: Joining, transaction: Connection, user_id: str) -> None:
+def settle_reader(joining: AttributionSettings, transaction: Connection, user_id: str) -> None:
     """Attributes all of a reader anew, as after they were found to be one with an anonymous id."""
     claim_readers(transaction, [user_id])
     query = select(outcomes.c.item_id).where(outcomes.c.user_id == user_id).distinct()
     _settle(joining, transaction, {(user_id, item_id) for item_id in transaction.scalars(query)}, ())
 
 
-def forget_outcomes(joining: Joining, transaction: Connection, user_id: str, until: int) -> None:
+def forget_outcomes(joining: AttributionSettings, transaction: Connection, user_id: str, until: int) -> None:
     """Removes what a reader did up to a time in microseconds."""
     before = outcomes.c.occurred_at <= until
     transaction.execute(delete(outcomes).where(outcomes.c.user_id == user_id, before))
     settle_reader(joining, transaction, user_id)
 
 
-def _deed(event: Event) -> Deed | None:
+def _action_of(event: Event) -> UserEvent | None:
     match event:
         case Impression():
             at = to_micros(event.occurred_at)
-            return Deed(event.user_id, event.item_id, IMPRESSION, at, None, event.request_id)
+            return UserEvent(event.user_id, event.item_id, IMPRESSION, at, None, event.request_id)
         case Interaction():
             at = to_micros(event.occurred_at)
-            return Deed(event.user_id, event.item_id, event.kind, at, event.value, event.request_id)
+            return UserEvent(event.user_id, event.item_id, event.kind, at, event.value, event.request_id)
         case _:
             return None
 
 
-def _settle(joining: Joining, transaction: Connection, pairs: set[Pair], deeds: Sequence[Deed]) -> None:
+def _settle(
+    joining: AttributionSettings, transaction: Connection, pairs: set[Pair], actions: Sequence[UserEvent]
+) -> None:
     stored = _stored(transaction, pairs)
     before = {row.key: row for row in stored}
-    known = _by_pair([*map(_deed_of_row, stored), *deeds])
-    verdicts = _verdicts(joining, transaction, known)
+    known = _by_pair([*map(_action_of_row, stored), *actions])
+    checks = _verdicts(joining, transaction, known)
     rows = [
-        _row(deed, attributed)
+        _row(action, attributed)
         for pair, some in known.items()
-        for deed, attributed in _attributed(some, verdicts.get(pair, {}), joining.window)
+        for action, attributed in _attributed(some, checks.get(pair, {}), joining.window)
     ]
     changed = [row for row in rows if before.get(row.key) != row]
     upsert_tuples(transaction, outcomes, changed)
@@ -149,42 +157,42 @@ def _settle(joining: Joining, transaction: Connection, pairs: set[Pair], deeds: 
 
 
 def _attributed(
-    deeds: Iterable[Deed], verdicts: Mapping[str, Verdict], window: int
-) -> Iterable[tuple[Deed, Attributed]]:
-    once = merged(deeds, verdicts)
-    return zip(once, attribute(once, verdicts, window), strict=True)
+    actions: Iterable[UserEvent], checks: Mapping[str, RequestIdCheck], window: int
+) -> Iterable[tuple[UserEvent, Attributed]]:
+    once = merged(actions, checks)
+    return zip(once, attribute(once, checks, window), strict=True)
 
 
 def _stored(transaction: Connection, pairs: Collection[Pair]) -> list[_Stored]:
     return [_Stored(*row) for row in rows_by_key(transaction, tuple(outcomes.c), pairs)]
 
 
-def _by_pair(deeds: Iterable[Deed]) -> dict[Pair, list[Deed]]:
-    known: dict[Pair, list[Deed]] = defaultdict(list)
-    for deed in deeds:
-        known[deed.user_id, deed.item_id].append(deed)
+def _by_pair(actions: Iterable[UserEvent]) -> dict[Pair, list[UserEvent]]:
+    known: dict[Pair, list[UserEvent]] = defaultdict(list)
+    for action in actions:
+        known[action.user_id, action.item_id].append(action)
     return known
 
 
 def _verdicts(
-    joining: Joining, transaction: Connection, known: Mapping[Pair, Sequence[Deed]]
-) -> dict[Pair, dict[str, Verdict]]:
+    joining: AttributionSettings, transaction: Connection, known: Mapping[Pair, Sequence[UserEvent]]
+) -> dict[Pair, dict[str, RequestIdCheck]]:
     asked = {
-        Asked(deed.user_id, deed.item_id, deed.request_id)
-        for deeds in known.values()
-        for deed in deeds
-        if deed.request_id is not None
+        Claim(action.user_id, action.item_id, action.request_id)
+        for actions in known.values()
+        for action in actions
+        if action.request_id is not None
     }
-    found: dict[Pair, dict[str, Verdict]] = defaultdict(dict)
-    for one, verdict in verdicts_on(transaction, joining.secret, asked).items():
-        found[one.user_id, one.item_id][one.request_id] = verdict
+    found: dict[Pair, dict[str, RequestIdCheck]] = defaultdict(dict)
+    for one, check in check_request_ids(transaction, joining.secret, asked).items():
+        found[one.user_id, one.item_id][one.request_id] = check
     return found
 
 
-def _deed_of_row(row: _Stored) -> Deed:
+def _action_of_row(row: _Stored) -> UserEvent:
     own = row.request_id if row.attribution in _OWN else None
-    return Deed(row.user_id, row.item_id, row.kind, row.occurred_at, row.value, own)
+    return UserEvent(row.user_id, row.item_id, row.kind, row.occurred_at, row.value, own)
 
 
-def _row(deed: Deed, attributed: Attributed) -> _Stored:
-    return _Stored(*deed[:5], *attributed)
+def _row(action: UserEvent, attributed: Attributed) -> _Stored:
+    return _Stored(*action[:5], *attributed)

@@ -14,7 +14,7 @@ from nearfeed_contracts.tables import ledger_losses, outcomes, served_items, ser
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.exposure_log.attribution import IMPRESSION
 from nearfeed_recommender.exposure_log.request_ids import read_request_id
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 MISSING = Gauge(
     "nearfeed_served_missing",
@@ -71,7 +71,9 @@ def answer_of(connection: Connection, secret: bytes, request_id: str) -> Answere
     )
     if not sections and not came:
         raise UnknownAnswerError(f"The ledger knows of no answer {request_id!r}.")
-    trusted = [row.user_id for row in (*sections, *(row for row in came if row.attribution != "forged"))]
+    trusted = [
+        row.user_id for row in (*sections, *(row for row in came if row.attribution != "invalid_request_id"))
+    ]
     user_id = next(iter(trusted), None)
     genuine = None if user_id is None else read_request_id(secret, user_id, request_id) is not None
     served = {row.item_id for row in items}
@@ -117,7 +119,7 @@ def missing_answers(connection: Connection, since: int) -> int:
     """How many answers are known by the genuine request ids of outcomes alone."""
     row = exists().where(served_requests.c.request_id == outcomes.c.request_id)
     query = select(func.count(outcomes.c.request_id.distinct())).where(
-        outcomes.c.attribution == "told",
+        outcomes.c.attribution == "explicit",
         outcomes.c.occurred_at >= since,
         outcomes.c.occurred_at < now_micros() - _ON_THEIR_WAY_MICROS,
         ~row,
@@ -125,9 +127,9 @@ def missing_answers(connection: Connection, since: int) -> int:
     return connection.scalar(query) or 0
 
 
-def tell_missing(engine: Engine) -> None:
+def update_missing_gauge(engine: Engine) -> None:
     """Sets the gauge."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         MISSING.set(missing_answers(connection, now_micros() - DAY_MICROS))
 
 

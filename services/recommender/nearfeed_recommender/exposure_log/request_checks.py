@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, select
 
 from nearfeed_contracts.events import HOLDOUT
 from nearfeed_contracts.tables import experiments, served_items, served_requests
-from nearfeed_recommender.exposure_log.attribution import Verdict
+from nearfeed_recommender.exposure_log.attribution import RequestIdCheck
 from nearfeed_recommender.exposure_log.request_ids import RequestId, read_request_id
 from nearfeed_recommender.identity.links import kin_of
 from nearfeed_runtime.sql import chunks
@@ -17,7 +17,7 @@ from nearfeed_runtime.sql import chunks
 Arms = Mapping[tuple[int, int], tuple[str, str]]  # experiment and arm, by number and index
 
 
-class Asked(NamedTuple):
+class Claim(NamedTuple):
     """A request id that a reader's event on a post has told."""
 
     user_id: str
@@ -25,19 +25,21 @@ class Asked(NamedTuple):
     request_id: str
 
 
-class _Kept(NamedTuple):
+class _Known(NamedTuple):
     """What the ledger has of answers: those of which it knows, and the experiment and arm of their posts."""
 
     answers: set[str]
     posts: dict[tuple[str, str], tuple[str | None, str | None]]
 
 
-def verdicts_on(transaction: Connection, secret: bytes, asked: Collection[Asked]) -> dict[Asked, Verdict]:
+def check_request_ids(
+    transaction: Connection, secret: bytes, claims: Collection[Claim]
+) -> dict[Claim, RequestIdCheck]:
     """The experiment is that of the section in which the post stands.
 
     Where the answer's row has not come, or was lost, it is that of the request id, if that names one alone.
     """
-    read = {one: read_request_id(secret, one.user_id, one.request_id) for one in asked}
+    read = {one: read_request_id(secret, one.user_id, one.request_id) for one in claims}
     kin = kin_of(transaction, {one.user_id for one, found in read.items() if found is None})
     for one in (one for one, found in read.items() if found is None):
         others = (
@@ -45,30 +47,30 @@ def verdicts_on(transaction: Connection, secret: bytes, asked: Collection[Asked]
         )
         read[one] = next((found for found in others if found is not None), None)
     genuine = {one: found for one, found in read.items() if found is not None}
-    kept = _kept(transaction, genuine)
+    kept = _known(transaction, genuine)
     arms = _arms(transaction, genuine.values())
-    return {one: _verdict(one, read[one], kept, arms) for one in asked}
+    return {one: _check(one, read[one], kept, arms) for one in claims}
 
 
-def _verdict(one: Asked, read: RequestId | None, kept: _Kept, arms: Arms) -> Verdict:
+def _check(one: Claim, read: RequestId | None, kept: _Known, arms: Arms) -> RequestIdCheck:
     if read is None:
-        return Verdict("forged")
+        return RequestIdCheck("invalid_request_id")
     place = kept.posts.get((one.request_id, one.item_id))
     if place is not None:
-        return Verdict("told", *place)
+        return RequestIdCheck("explicit", *place)
     if one.request_id in kept.answers:
-        return Verdict("unknown")
+        return RequestIdCheck("not_in_response")
     alone = read.arms[0] if len(read.arms) == 1 else None
-    return Verdict("told", *arms.get(alone, (None, None))) if alone else Verdict("told")
+    return RequestIdCheck("explicit", *arms.get(alone, (None, None))) if alone else RequestIdCheck("explicit")
 
 
-def _kept(transaction: Connection, asked: Iterable[Asked]) -> _Kept:
+def _known(transaction: Connection, claims: Iterable[Claim]) -> _Known:
     items: dict[str, set[str]] = defaultdict(set)
-    for one in asked:
+    for one in claims:
         items[one.request_id].add(one.item_id)
     request, item = served_requests.c, served_items.c
     same = and_(item.request_id == request.request_id, item.section == request.section)
-    kept = _Kept(set(), {})
+    kept = _Known(set(), {})
     for chunk in chunks(sorted(items)):
         answers = select(request.request_id).where(request.request_id.in_(chunk))
         kept.answers.update(transaction.scalars(answers))

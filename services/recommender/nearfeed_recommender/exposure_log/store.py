@@ -14,7 +14,7 @@ from nearfeed_contracts.tables import outcomes, served_items, served_requests
 from nearfeed_contracts.topics import INTERACTIONS, SERVED
 from nearfeed_recommender.exposure_log.outcomes import (
     RETENTION_MICROS,
-    Joining,
+    AttributionSettings,
     claim_readers,
     keep_outcomes,
     settle_answers,
@@ -22,14 +22,14 @@ from nearfeed_recommender.exposure_log.outcomes import (
 from nearfeed_recommender.exposure_log.writer import prune_losses
 from nearfeed_recommender.identity.erasures import erased_since
 from nearfeed_runtime.consume import Handlers, events_of
-from nearfeed_runtime.sql import chunks, committed, let_others_write, reading, upsert_tuples
+from nearfeed_runtime.sql import chunks, committed, let_others_write, read_connection, upsert_tuples
 
 GROUP = "ledger"
 TOPICS = [SERVED.name, INTERACTIONS.name]
 _PRUNED_AT_ONCE = 500
 
 
-def handlers(joining: Joining) -> Handlers:
+def handlers(joining: AttributionSettings) -> Handlers:
     """The flow from an event to what it changes; their order does not matter."""
     keep = [partial(keep_outcomes, joining)]
     return {Served: [partial(write_served, joining)], Impression: keep, Interaction: keep}
@@ -45,7 +45,7 @@ def events_read(message: Message) -> Sequence[Event]:
         raise
 
 
-def write_served(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
+def write_served(joining: AttributionSettings, transaction: Connection, events: Sequence[Event]) -> None:
     """Keeps what was served, without readers who were erased since; a repetition changes nothing.
 
     Of a feed whose pages were asked for one by one, the row of the request is that of the first.
@@ -72,7 +72,7 @@ def prune_all(engine: Engine) -> None:
 def prune(engine: Engine) -> int:
     """Removes some of what is older than records of readers are kept; returns whether there was anything."""
     before = now_micros() - RETENTION_MICROS
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         old = _oldest(connection, served_requests.c.request_id, served_requests.c.served_at, before)
         times = _oldest(connection, outcomes.c.occurred_at, outcomes.c.occurred_at, before)
     if old:

@@ -120,7 +120,7 @@ _BATCH = 500
 KeepLoss = Callable[[str, str, int], None]  # id, reason, sections
 
 
-class Ledger:
+class ExposureLogWriter:
     """Thread-safe. `folder` is where this process keeps its tally, `keep_loss` what losses are told to."""
 
     def __init__(self, log: EventLog, folder: Path, keep_loss: KeepLoss) -> None:
@@ -147,7 +147,7 @@ class Ledger:
                 self._lose("full", 1)
         self._noted.set()
 
-    def note_failed(self) -> None:
+    def count_failed(self) -> None:
         """Counts a section that could not be told."""
         NOTED.inc()
         LOST.labels("failed").inc()

@@ -29,7 +29,7 @@ from nearfeed_recommender.graphql.queries import (
 from nearfeed_recommender.graphql.relations import Link, Relating, links_of
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import in_thread
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -68,7 +68,7 @@ class Loaders:
 
     def _read(self, work: Callable[[Connection], V]) -> Callable[[], V]:
         def read() -> V:
-            with reading(self._sources.engine) as connection:
+            with read_connection(self._sources.engine) as connection:
                 return work(connection)
 
         return read

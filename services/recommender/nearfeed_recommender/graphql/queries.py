@@ -14,7 +14,7 @@ from nearfeed_contracts.events import Kind
 from nearfeed_contracts.tables import communities, interactions, items, memberships, reader_resets, vertices
 from nearfeed_core.readings import Reading, WeightRule
 from nearfeed_recommender.users.reset_marks import LONG_AGO
-from nearfeed_recommender.users.rows import standing_reading
+from nearfeed_recommender.users.rows import reading_after_reset
 from nearfeed_runtime.sql import chunks
 
 _BRANCHES = 100  # SQLite takes 500
@@ -127,7 +127,7 @@ def _weighed(
     newest = _newest_times(connection, {row.user_id for rows in found.values() for row in rows})
 
     def weighed(row: Row[Any]) -> WeighedReading:
-        reading = standing_reading(row._mapping)
+        reading = reading_after_reset(row._mapping)
         newest_at = reading.newest_at()
         at = newest_at if newest_at is not None else max(reading.times.values())
         weight = reading.weight(rule, newest.get(row.user_id, at))

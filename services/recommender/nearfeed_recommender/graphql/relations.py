@@ -17,7 +17,7 @@ from nearfeed_recommender.graphql.fields import ArgumentError
 from nearfeed_recommender.graphql.queries import rows_of_each
 from nearfeed_recommender.graphql.sources import GraphSources
 from nearfeed_recommender.graphql.threads import asked
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 SIMILAR = "similar"
 # Posts that were deleted may stand in an index for a moment.
@@ -92,7 +92,7 @@ def _stored(sources: GraphSources, label: str, keys: list[Relating]) -> Links:
             .limit(key.limit)
         )
 
-    with reading(sources.engine) as connection:
+    with read_connection(sources.engine) as connection:
         found = rows_of_each(connection, keys, query)
     return {
         key: [Link(row.to_id, row.score, row.properties) for row in sorted(rows, key=_rank, reverse=True)]
@@ -107,7 +107,7 @@ def _rank(row: Any) -> tuple[float, str]:
 def _by_model(sources: GraphSources, model: str, keys: list[Relating]) -> Links:
     limit = max(key.limit for key in keys)
     hits = sources.nearest(model, list(dict.fromkeys(key.from_id for key in keys)), limit + _SPARE)
-    with reading(sources.engine) as connection:
+    with read_connection(sources.engine) as connection:
         live = _live(connection, [hit.item_id for found in hits.values() for hit in found])
     return {
         key: [Link(hit.item_id, hit.score, None) for hit in hits.get(key.from_id, ()) if hit.item_id in live][

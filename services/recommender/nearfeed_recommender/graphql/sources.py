@@ -15,7 +15,7 @@ from nearfeed_recommender.config.schema import NeighboursModel, Relation
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.models.neighbours import Neighbours
 from nearfeed_recommender.serving.wiring import Answers
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 SEARCHES_AT_ONCE = 4
 
@@ -52,7 +52,7 @@ def graph_sources(
             return {item: found[:limit] for item in ids if (found := lists.of(item))}
         space = answers.models.space_of(model)
         if space is None:
-            with reading(engine) as connection:
+            with read_connection(engine) as connection:
                 space = active_space_of(connection)
         return nearest_by_vector(store, answers.breaker, space, ids, limit)
 

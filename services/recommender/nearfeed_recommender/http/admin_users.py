@@ -16,7 +16,7 @@ from nearfeed_recommender.users.memberships import controls_of
 from nearfeed_recommender.users.profiles import load_profile
 from nearfeed_recommender.users.search import find_readers, nearest_readers, topics_of
 from nearfeed_recommender.users.user_vectors import live_spaces
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin/readers", tags=["admin"], dependencies=[Depends(require("admin"))])
 _MOST_TOPICS = 30
@@ -80,7 +80,7 @@ def get_readers(
     prefix: Annotated[str, Query(max_length=MAX_ID)] = "",
     limit: Limit = 20,
 ) -> ReadersOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = find_readers(connection, prefix, limit)
     return ReadersOut(readers=[ReaderOut(**vars(reader)) for reader in found])
 
@@ -91,7 +91,7 @@ def get_around(
 ) -> AroundOut:
     """Near posts are found whatever the reader may see or has read; readers by their stored vectors."""
     pooling = context.pooling
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         space = active_space_of(connection)
         if space is None:
             return AroundOut(space=None, posts=[], readers=[], compared=0, comparable=0, topics=[])
@@ -121,7 +121,7 @@ def _near_posts(
     tower = context.answers.models.tower_of(space)
     query = tower.query(vector) if tower else vector
     hits = context.answers.breaker.ask(lambda: context.store.search(space, query, limit + _SPARE, Filter()))
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         posts = posts_by_id(connection, [hit.item_id for hit in hits])
     return [
         NearPostOut(**vars(posts[hit.item_id]), score=hit.score, met=hit.item_id in met)

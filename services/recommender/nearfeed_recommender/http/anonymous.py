@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Response
 from sqlalchemy import Connection
 
 from nearfeed_contracts.fields import Id
-from nearfeed_recommender.exposure_log.outcomes import Joining, settle_reader
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings, settle_reader
 from nearfeed_recommender.http.access import Calling, Context, require
 from nearfeed_recommender.identity.links import kin_of, merge_ids
 from nearfeed_runtime.sql import committed
@@ -36,7 +36,7 @@ def put_anonymous(
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _merge(joining: Joining, user_id: str, anonymous_id: str, transaction: Connection) -> None:
+def _merge(joining: AttributionSettings, user_id: str, anonymous_id: str, transaction: Connection) -> None:
     merge_ids(transaction, user_id, anonymous_id)
     kin = kin_of(transaction, [user_id]).get(user_id, set())
     for each in sorted(kin | {user_id, anonymous_id}):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from nearfeed_contracts.fields import MAX_LIMIT, from_micros
 from nearfeed_recommender.http.access import Context, require
 from nearfeed_runtime.auditing import audited
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin", tags=["access"], dependencies=[Depends(require("admin"))])
 
@@ -38,7 +38,7 @@ def get_audit(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20,
     before: Annotated[int | None, Query(ge=0, description="only changes of a lower number")] = None,
 ) -> AuditOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = audited(connection, before, limit + 1)
     changes = [AuditedOut(**{**change._asdict(), "at": from_micros(change.at)}) for change in found[:limit]]
     return AuditOut(changes=changes, before=changes[-1].number if len(found) > limit else None)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from nearfeed_contracts.fields import MAX_LIMIT, Id
 from nearfeed_contracts.tables import communities
 from nearfeed_recommender.http.access import Calling, Context, require
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1", tags=["browse"])
 
@@ -41,7 +41,7 @@ def get_communities(
     query = select(communities.c.community_id).order_by(communities.c.community_id).limit(limit + 1)
     if after is not None:
         query = query.where(communities.c.community_id > after)
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = list(connection.scalars(query))
     more = len(found) > limit
     return CommunitiesOut(communities=found[:limit], after=found[limit - 1] if more else None)

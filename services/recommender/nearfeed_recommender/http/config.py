@@ -22,7 +22,7 @@ from nearfeed_recommender.http.config_documents import (
     set_etag,
     version_fields,
 )
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin/config", tags=["config"], dependencies=[Depends(require("admin"))])
 MAX_VERSIONS = 100
@@ -56,7 +56,7 @@ class RollbackIn(Statement):
 
 @router.get("", summary="What is served")
 def get_config(context: Context, response: Response) -> DocumentOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = newest_version(connection)
     set_etag(response, found.version)
     return DocumentOut(**version_fields(found), document=found.document)
@@ -79,7 +79,7 @@ def get_history(
     limit: Annotated[int, Query(ge=1, le=MAX_VERSIONS)] = 20,
     before: Annotated[int | None, Query(ge=0, description="only versions older than this one")] = None,
 ) -> HistoryOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = history(connection, before, limit)
     versions = [
         PastOut(**version_fields(version), changes=changes_out(changes)) for version, changes in found
@@ -90,7 +90,7 @@ def get_history(
 
 @router.get("/versions/{version}", summary="A version")
 def get_version(context: Context, version: Version) -> DocumentOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = version_of(connection, version)
     return DocumentOut(**version_fields(found), document=found.document)
 

@@ -24,7 +24,7 @@ from nearfeed_recommender.http.config_documents import (
     set_etag,
     version_fields,
 )
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin", tags=["config"], dependencies=[Depends(require("admin"))])
 Name = Annotated[Id, Path(description="the entry's name")]
@@ -52,7 +52,7 @@ class EntryHistoryOut(BaseModel):
 
 def _get_versions(kind: EntryKind) -> Callable[..., EntryHistoryOut]:
     def get_versions(context: Context, name: Name) -> EntryHistoryOut:
-        with reading(context.engine) as connection:
+        with read_connection(context.engine) as connection:
             found = entry_versions(connection, Entry(kind, name))
         return EntryHistoryOut(
             versions=[EntryVersionOut(**version_fields(each), document=each.document) for each in found]
@@ -63,7 +63,7 @@ def _get_versions(kind: EntryKind) -> Callable[..., EntryHistoryOut]:
 
 def _get_entry(kind: EntryKind) -> Callable[..., EntryOut]:
     def get_entry(context: Context, response: Response, name: Name) -> EntryOut:
-        with reading(context.engine) as connection:
+        with read_connection(context.engine) as connection:
             present = newest_version(connection)
         body = present.document.get(section_of(kind), {}).get(name)
         if body is None:

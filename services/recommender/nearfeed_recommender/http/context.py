@@ -9,7 +9,7 @@ from nearfeed_contracts.vector_store import VectorStore
 from nearfeed_recommender.access.callers import Access
 from nearfeed_recommender.config.editor import ConfigStore
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore
-from nearfeed_recommender.exposure_log.outcomes import Joining
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings
 from nearfeed_recommender.infra.outbox import Relay
 from nearfeed_recommender.serving.wiring import Answers
 from nearfeed_recommender.settings import RecommenderSettings
@@ -30,4 +30,4 @@ class ApiContext:
     configuration: ConfigStore
     experiments: ExperimentStore
     access: Access
-    joining: Joining
+    joining: AttributionSettings

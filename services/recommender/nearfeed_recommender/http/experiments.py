@@ -19,7 +19,7 @@ from nearfeed_recommender.experiments.snapshots import course_of, latest_results
 from nearfeed_recommender.experiments.validation import check_design, named
 from nearfeed_recommender.http.access import Actor, Context, require
 from nearfeed_recommender.http.config_documents import DOCUMENT_BODY, Given, Stated
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(
     prefix="/v1/admin/experiments", tags=["experiments"], dependencies=[Depends(require("admin"))]
@@ -82,14 +82,14 @@ class CourseOut(BaseModel):
 
 @router.get("", summary="All experiments")
 def get_experiments(context: Context, state: State | None = None) -> ExperimentsOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = list_experiments(connection, state)
     return ExperimentsOut(experiments=[experiment_out(experiment) for experiment in found])
 
 
 @router.get("/{name}", summary="An experiment")
 def get_experiment(context: Context, name: NamePath) -> ExperimentOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         return experiment_out(experiment_of(connection, name))
 
 
@@ -100,14 +100,14 @@ def get_results(context: Context, name: NamePath) -> Results:
     They may be as old as a sixtieth of the experiment's age, an hour at most, and older only where it takes
     long to gather them: `until` tells.
     """
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         return latest_results(connection, experiment_of(connection, name), now_micros())
 
 
 @router.get("/{name}/course", summary="How an experiment's metric has gone")
 def get_course(context: Context, name: NamePath) -> CourseOut:
     """Kept hour by hour, and more often while an experiment is young."""
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = experiment_of(connection, name)
         return CourseOut(metric=found.design.metric, points=course_of(connection, name))
 
@@ -115,7 +115,7 @@ def get_course(context: Context, name: NamePath) -> CourseOut:
 @router.post("/size", summary="How many readers and days an experiment needs")
 def post_size(context: Context, plan: Plan) -> Size:
     """From what the ledger has of the place where it is to run."""
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         return size_of_plan(connection, plan, now_micros())
 
 
@@ -123,7 +123,7 @@ def post_size(context: Context, plan: Plan) -> Size:
 def post_evaluate(context: Context, policy: Policy) -> Evaluation:
     """Weighs requests of an experiment in which every provider of the policy was an arm."""
     config = context.configuration.live.current.config
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         return evaluate(connection, config, policy, now_micros())
 
 

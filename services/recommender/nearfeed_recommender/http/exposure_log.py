@@ -13,7 +13,7 @@ from nearfeed_contracts.fields import Id, from_micros, now_micros
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.exposure_log.queries import Answered, answer_of, summary_of
 from nearfeed_recommender.http.access import Context, require
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin/ledger", tags=["ledger"], dependencies=[Depends(require("admin"))])
 MAX_HOURS = 30 * 24
@@ -97,7 +97,7 @@ class LedgerOut(BaseModel):
 
 @router.get("", summary="What was served in the last hours, and what came of it")
 def get_ledger(context: Context, hours: Annotated[float, Query(gt=0, le=MAX_HOURS)] = 24) -> LedgerOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         summary = summary_of(connection, now_micros() - int(hours * HOUR_MICROS))
     return LedgerOut.model_validate({**vars(summary), "since": from_micros(summary.since)})
 
@@ -106,7 +106,7 @@ def get_ledger(context: Context, hours: Annotated[float, Query(gt=0, le=MAX_HOUR
 def get_answer(
     context: Context, request_id: Annotated[Id, Path(description="request_id of the answer")]
 ) -> AnswerOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         answered = answer_of(connection, context.joining.secret, request_id)
     return AnswerOut(
         request_id=answered.request_id,

@@ -15,7 +15,7 @@ from nearfeed_recommender.admission.work_pool import WorkPool
 from nearfeed_recommender.catalog.spaces import active_space_of
 from nearfeed_recommender.http.access import Context
 from nearfeed_recommender.http.context import ApiContext
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 logger = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
@@ -24,8 +24,8 @@ _SECONDS = 4.0
 
 
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> dict[str, str]:
-    return {"status": "ok"}
+async def healthz(request: Request) -> dict[str, str]:
+    return {"status": "ok", "version": request.app.version}
 
 
 @router.get("/readyz", summary="Can it answer?")
@@ -67,7 +67,7 @@ def checks_of(context: ApiContext) -> dict[str, bool]:
 
 
 def _space(context: ApiContext) -> str | None:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         return active_space_of(connection)
 
 

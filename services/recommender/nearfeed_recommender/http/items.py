@@ -22,7 +22,7 @@ from nearfeed_recommender.http.access import Context, Reads, require
 from nearfeed_recommender.http.direct_route import DirectRoute
 from nearfeed_recommender.http.feed import PostOut, json_response
 from nearfeed_recommender.http.parameters import refuse_unknown_parameters, require_not_ahead
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 router = APIRouter(prefix="/v1", tags=["posts"])
 similar = APIRouter(
@@ -79,7 +79,7 @@ router.include_router(similar)
 
 @router.get("/items/{item_id:path}", summary="A post", dependencies=[Depends(require("feed"))])
 def get_item(context: Context, item_id: ItemId) -> PostOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         post = posts_by_id(connection, [item_id]).get(item_id)
     if post is None:
         raise UnknownItemError(f"There is no item {item_id!r}.")

@@ -13,7 +13,7 @@ from nearfeed_recommender.access.keys.changing import NewKey, create_key, revoke
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
 from nearfeed_recommender.http.access import Actor, Context, require
 from nearfeed_recommender.settings import Scope
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin/keys", tags=["access"], dependencies=[Depends(require("admin"))])
 KeyId = Annotated[Id, Path(description="id of a key")]
@@ -59,7 +59,7 @@ class RotateIn(BaseModel):
 
 @router.get("", summary="All keys")
 def get_keys(context: Context) -> KeysOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = keys_where(connection)
     return KeysOut(keys=[KeyOut(**_fields(key)) for key in found])
 

@@ -18,7 +18,7 @@ from nearfeed_recommender.serving.response import encode_object
 from nearfeed_recommender.space_maps.files import SpaceMap, mapped_spaces, read_map, write_map
 from nearfeed_recommender.space_maps.maps import labels_by_id, make_map, reader_place
 from nearfeed_recommender.users.profiles import load_profile
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin/spaces", tags=["admin"], dependencies=[Depends(require("admin"))])
 Space = Annotated[Id, Query(description="a space")]
@@ -103,7 +103,7 @@ class PreviewOut(BaseModel):
 
 @router.get("", summary="All spaces")
 def get_spaces(context: Context) -> SpacesOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         active = active_space_of(connection)
         built = {row.space: row.readers for row in connection.execute(select(reader_builds))}
         rows = connection.execute(select(spaces).order_by(spaces.c.created_at.desc())).all()
@@ -112,7 +112,7 @@ def get_spaces(context: Context) -> SpacesOut:
 
 @router.get("/maps", summary="Which spaces have a map")
 def get_maps(context: Context) -> MapsOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         known = set(connection.scalars(select(spaces.c.space)))
     return MapsOut(spaces=[space for space in mapped_spaces(context.settings.runs_url) if space in known])
 
@@ -120,7 +120,7 @@ def get_maps(context: Context) -> MapsOut:
 @router.get("/map", summary="The map of a space")
 def get_map(context: Context, space: Space) -> MapOut:
     """Posts that were taken down since the map was made are not on it."""
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         require_space(connection, space)
     return _map_out(context, read_map(context.settings.runs_url, space))
 
@@ -128,7 +128,7 @@ def get_map(context: Context, space: Space) -> MapOut:
 @router.post("/map", summary="Make the map of a space", status_code=HTTPStatus.CREATED)
 def post_map(context: Context, space: Space) -> MapOut:
     """As the command `nearfeed map`; of a space with many posts a sample is drawn."""
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         made = make_map(connection, space)
     write_map(context.settings.runs_url, made)
     return _map_out(context, made)
@@ -137,7 +137,7 @@ def post_map(context: Context, space: Space) -> MapOut:
 @router.get("/map/reader", summary="Where a reader stands on the map of a space")
 def get_reader_place(context: Context, space: Space, user_id: UserId) -> ReaderPlaceOut:
     pooling = context.pooling
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         require_space(connection, space)
         profile = load_profile(connection, pooling, space, user_id)
     found = reader_place(read_map(context.settings.runs_url, space), profile)
@@ -155,7 +155,7 @@ def get_preview(
 ) -> Response:
     """Looked at before the space is activated; it is not noted as served."""
     items = context.answers.preview.items(user_id, space, limit)
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         active = active_space_of(connection) == space
     return json_response(encode_object({"space": space, "active": active}, "items", items))
 
@@ -177,7 +177,7 @@ def _space_out(row: Any, active: str | None, readers: int | None) -> SpaceOut:
 
 
 def _map_out(context: Context, made: SpaceMap) -> MapOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         labels = labels_by_id(connection, made.item_ids)
     communities = sorted({label.community_id for label in labels.values()})
     number = {community: index for index, community in enumerate(communities)}

@@ -13,7 +13,7 @@ from nearfeed_recommender.http.health import checks_of
 from nearfeed_recommender.http.spaces import SpaceOut, get_spaces
 from nearfeed_recommender.infra.lags import topic_lags
 from nearfeed_recommender.infra.recent_calls import Calls, RecentCalls
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(require("admin"))])
 
@@ -95,7 +95,7 @@ def get_system(context: Context, recent: Annotated[RecentCalls, Depends(recent_o
 
 def _topics(context: Context) -> list[TopicLagOut] | None:
     try:
-        with reading(context.engine) as connection:
+        with read_connection(context.engine) as connection:
             lags = topic_lags(connection, context.log)
     except BackendUnavailableError:
         return None

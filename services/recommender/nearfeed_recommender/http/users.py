@@ -26,7 +26,7 @@ from nearfeed_recommender.users.profiles import load_profile
 from nearfeed_recommender.users.reset import reset_reader
 from nearfeed_recommender.users.user_vectors import live_spaces
 from nearfeed_runtime.auditing import put_audit
-from nearfeed_runtime.sql import committed, reading
+from nearfeed_runtime.sql import committed, read_connection
 
 router = APIRouter(prefix="/v1/users", tags=["readers"])
 UserId = Annotated[Id, Path(description="the reader")]
@@ -116,7 +116,7 @@ def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Respo
     dependencies=[Depends(require("feed"))],
 )
 def get_communities(context: Context, user_id: UserId) -> MembershipsOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         joined = memberships_of(connection, user_id)
     communities = [
         MembershipOut(community_id=community, joined_at=from_micros(at)) for community, at in joined
@@ -130,7 +130,7 @@ def get_communities(context: Context, user_id: UserId) -> MembershipsOut:
     dependencies=[Depends(require("feed"))],
 )
 def get_controls(context: Context, user_id: UserId) -> ControlsOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         found = set_controls(connection, user_id)
     controls = [
         ControlOut(control=each.control, target=each.target, set_at=from_micros(each.set_at))
@@ -163,7 +163,7 @@ def delete_control(context: Context, user_id: UserId, control: Control, target: 
 
 @router.get("/{user_id}/vector", summary="What is behind a feed", dependencies=[Depends(require("feed"))])
 def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         space = active_space_of(connection)
         if space is None:
             return ReaderVectorOut(user_id=user_id, space=None, vector=None, readings=[])

@@ -13,7 +13,7 @@ from nearfeed_contracts.events import Event
 from nearfeed_contracts.tables import outbox
 from nearfeed_contracts.topics import record_of
 from nearfeed_runtime.polling import DatabaseVersion
-from nearfeed_runtime.sql import committed, reading, sole_worker, statements
+from nearfeed_runtime.sql import committed, read_connection, sole_worker, statements
 
 logger = structlog.get_logger(__name__)
 RELAYED = Counter("nearfeed_outbox_relayed_total", "Changes that the relay has put on the log.")
@@ -88,5 +88,5 @@ class Relay:
 
 
 def _waiting(engine: Engine, limit: int) -> Sequence[Row[Any]]:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(select(outbox).order_by(outbox.c.id).limit(limit)).all()

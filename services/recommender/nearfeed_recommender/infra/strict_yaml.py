@@ -30,7 +30,7 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def tell_yaml_fault(error: Exception) -> str:
+def describe_yaml_fault(error: Exception) -> str:
     """Where a text is no YAML, and why."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_recommender.infra.strict_yaml import StrictLoader, tell_yaml_fault
+from nearfeed_recommender.infra.strict_yaml import StrictLoader, describe_yaml_fault
 from nearfeed_recommender.ingest.sources import UNKNOWN
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,7 +30,7 @@ def read_map(file: Path, model: type[M]) -> M:
     except OSError as error:
         raise MapError(file, "", f"{file} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise MapError(file, "", tell_yaml_fault(error)) from None
+        raise MapError(file, "", describe_yaml_fault(error)) from None
     if not isinstance(body, dict):
         raise MapError(file, "", _NO_NAMES)
     try:

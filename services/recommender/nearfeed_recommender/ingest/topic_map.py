@@ -19,7 +19,7 @@ from nearfeed_contracts.events import (
     MembershipChanged,
     ReaderControlChanged,
     UnreadableEventError,
-    tell_fault,
+    describe_fault,
 )
 from nearfeed_contracts.fields import from_micros, to_micros, version_at
 from nearfeed_contracts.topics import TOPICS
@@ -191,7 +191,7 @@ def _event(path: str, rule: Rule, message: Message, body: Any) -> Event:
         values = rule.values_of(_lookup(message, body))
         return rule.event_of({"event_id": _event_id(path, message), **values}, message)
     except ValidationError as error:
-        raise UnreadableEventError(f"{path}.{tell_fault(error)}") from None
+        raise UnreadableEventError(f"{path}.{describe_fault(error)}") from None
     except (ValueError, ArithmeticError, TypeError) as error:
         raise UnreadableEventError(f"{path}.{error}") from None
 

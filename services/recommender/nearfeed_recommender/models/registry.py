@@ -33,7 +33,7 @@ from nearfeed_recommender.models.neighbours import load_neighbours
 from nearfeed_recommender.models.onnx_files import Tower, load_tower
 from nearfeed_recommender.models.rankers import load_ranker
 from nearfeed_recommender.models.walks import follow, load_graph
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 logger = structlog.get_logger(__name__)
 _AGAIN_SECONDS = 30.0
@@ -154,7 +154,7 @@ class Registry:
             return self._look_for_towers()
 
     def _look_for_towers(self) -> int:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             rows = connection.execute(select(spaces.c.space, spaces.c.manifest, spaces.c.run_url)).all()
         manifests = {row.space: Manifest.model_validate_json(row.manifest) for row in rows}
         towers = {row.space: row.run_url for row in rows if manifests[row.space].tower}

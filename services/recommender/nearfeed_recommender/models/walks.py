@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 from nearfeed_contracts.fields import now_micros, to_micros
 from nearfeed_contracts.runs import GRAPH, Run
 from nearfeed_contracts.tables import interactions
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 if TYPE_CHECKING:
     from nearfeed_recommender.models.walk_graph import WalkGraph
@@ -80,7 +80,7 @@ def _add_since(engine: Engine, graph: "WalkGraph", since: int) -> tuple[int, int
         .order_by(columns.newest_at)
     )
     added = last = 0
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         for batch in connection.execution_options(yield_per=_BATCH).execute(statement).partitions():
             added += graph.add([(row.user_id, row.item_id) for row in batch])
             last = batch[-1].newest_at

@@ -10,7 +10,7 @@ from nearfeed_contracts.tables import served_items
 from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.catalog.columns import Columns, Rows
 from nearfeed_recommender.config.schema import NewcomersSource
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 _KEPT = 5_000
 
@@ -54,7 +54,7 @@ class NewCreators:
     def _times_shown(self, rows: Rows) -> Rows:
         ids = self._columns.ids
         counts: dict[str, int] = {}
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             for chunk in chunks([ids[row] for row in rows.tolist()]):
                 query = (
                     select(served_items.c.item_id, func.count())

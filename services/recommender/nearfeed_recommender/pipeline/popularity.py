@@ -17,7 +17,7 @@ from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import interactions
 from nearfeed_core.readings import DAY_MICROS
 from nearfeed_recommender.catalog.columns import Columns, Rows
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 _WHOLE_SECONDS = 300.0
 _OVERLAP_MICROS = 30_000_000  # interactions come to SQL a little late
@@ -51,7 +51,7 @@ class Popularity:
         A window that nobody has asked for within an hour is let go.
         """
         now, moment = now_micros(), time.monotonic()
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             changed = _changed_since(connection, self._seen_until - _OVERLAP_MICROS)
         with self._counting:
             for days in {DEFAULT_DAYS, *self._counted}:
@@ -87,14 +87,14 @@ class Popularity:
 
     def _count(self, days: float) -> Counted:
         self._counted_at[days] = time.monotonic()
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             return self._keep(days, np.zeros(0, np.int32), _users(connection, _start_of(days)))
 
     def _count_again(self, days: float, item_ids: Sequence[str]) -> None:
         users = self._counted[days].users.copy()
         known = self._columns.reserve(item_ids)
         users[known[known < len(users)]] = 0
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             counted = [
                 pair for some in chunks(item_ids) for pair in _users(connection, _start_of(days), some)
             ]

@@ -14,7 +14,7 @@ from nearfeed_recommender.config.schema import Filter
 from nearfeed_recommender.users.eligibility import Eligibility, Wish
 from nearfeed_recommender.users.state import UserState
 from nearfeed_recommender.users.states import UserStates, read_freshness
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ class Hydrator:
             self.follow_posts()
         state = self._states.kept(user_id, fresh.revision)
         if state is None:
-            with reading(self._engine) as connection:
+            with read_connection(self._engine) as connection:
                 state = self._states.read(connection, user_id)
         self._embeddings.follow(fresh.embeddings)
         return Query(state, wish, fresh.space, now_micros())
 
     def query_in(self, user_id: str, space: str) -> Query:
         """The same in a space that need not be active. Raises NoSuchSpaceError."""
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             require_space(connection, space)
         return replace(self.query(user_id), space=space)
 

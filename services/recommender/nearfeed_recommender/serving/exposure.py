@@ -20,7 +20,7 @@ from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.topics import SERVED
 from nearfeed_recommender.experiments.assignment import Assignment
 from nearfeed_recommender.experiments.bandit_features import DRAWN_BY
-from nearfeed_recommender.exposure_log.writer import Ledger
+from nearfeed_recommender.exposure_log.writer import ExposureLogWriter
 from nearfeed_recommender.pipeline.candidates import Candidates, nothing
 from nearfeed_recommender.pipeline.popularity import Popularity
 from nearfeed_recommender.pipeline.query import Query
@@ -51,7 +51,7 @@ class Exposure:
 class ExposureRecorder:
     """Hands what was shown to the exposure log. Thread-safe."""
 
-    def __init__(self, log: Ledger, popularity: Popularity) -> None:
+    def __init__(self, log: ExposureLogWriter, popularity: Popularity) -> None:
         self.log, self._popularity = log, popularity
 
     def record(
@@ -68,7 +68,7 @@ class ExposureRecorder:
             record = _record(made, users.tolist(), inputs)
         except Exception:
             logger.exception("a section could not be told to the ledger")
-            self.log.note_failed()
+            self.log.count_failed()
         else:
             self.log.note(record)
 

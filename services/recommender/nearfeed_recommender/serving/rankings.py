@@ -30,7 +30,7 @@ from nearfeed_recommender.experiments.assignment import Assignment
 from nearfeed_recommender.pipeline.candidates import Candidates, Mark, Ranks, Trace, Values
 from nearfeed_recommender.serving.response import Order
 from nearfeed_recommender.users.eligibility import Wish
-from nearfeed_runtime.sql import chunks, committed, reading, upsert
+from nearfeed_runtime.sql import chunks, committed, read_connection, upsert
 
 logger = structlog.get_logger(__name__)
 LOST = Counter(
@@ -170,7 +170,7 @@ class Rankings:
             return
         self._pruned_at = time.monotonic()
         before = now_micros() - self._ttl_micros
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             old = connection.scalars(
                 select(feed_pages.c.request_id).where(feed_pages.c.created_at < before)
             ).all()
@@ -178,7 +178,7 @@ class Rankings:
             committed(self._engine, partial(_remove, request_ids=some))
 
     def _read(self, request_id: str) -> Ranking | None:
-        with reading(self._engine) as connection:
+        with read_connection(self._engine) as connection:
             row = connection.execute(
                 select(feed_pages).where(feed_pages.c.request_id == request_id)
             ).one_or_none()

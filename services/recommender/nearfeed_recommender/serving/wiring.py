@@ -12,7 +12,7 @@ from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.posts import PostTexts
 from nearfeed_recommender.catalog.spaces import StoredVectors, active_space_of
 from nearfeed_recommender.experiments.lifecycle import ExperimentStore
-from nearfeed_recommender.exposure_log.writer import Ledger
+from nearfeed_recommender.exposure_log.writer import ExposureLogWriter
 from nearfeed_recommender.infra.breaker import StoreBreaker
 from nearfeed_recommender.models.registry import Registry
 from nearfeed_recommender.pipeline.build import Parts, Pipelines
@@ -33,7 +33,7 @@ from nearfeed_recommender.users.query_vectors import UserVectors
 from nearfeed_recommender.users.states import UserStates
 from nearfeed_runtime.polling import NOT_YET, when_changed
 from nearfeed_runtime.process import Loop
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _EMBEDDED_SECONDS = 5.0
 _FOLLOW_SECONDS = 1.0
@@ -63,7 +63,7 @@ def wire_answers(
     engine: Engine,
     store: VectorStore,
     experiments: ExperimentStore,
-    log: Ledger,
+    log: ExposureLogWriter,
     secret: bytes,
 ) -> Answers:
     """The serving path around open back ends."""
@@ -102,7 +102,7 @@ def wire_answers(
         catalog.follow()
         if not first:
             return
-        with reading(engine) as connection:
+        with read_connection(engine) as connection:
             space = active_space_of(connection)
         if space is not None:
             embeddings.preload(space)

@@ -16,7 +16,7 @@ from nearfeed_recommender.catalog.spaces import require_space
 from nearfeed_recommender.space_maps.files import Place, SpaceMap, write_map
 from nearfeed_recommender.users.profiles import Profile
 from nearfeed_runtime.operations import Said, Step
-from nearfeed_runtime.sql import chunks, reading
+from nearfeed_runtime.sql import chunks, read_connection
 
 MOST_POSTS = 5_000
 _LEAST_POSTS = 2
@@ -36,7 +36,7 @@ class ReaderPlace:
 
 def map_space(engine: Engine, runs_url: str, space: str, most: int = MOST_POSTS) -> Iterator[Step]:
     """Makes the map of a space and keeps it beside the runs. Raises NoSuchSpaceError, TooFewPostsError."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         made = make_map(connection, space, most)
     path = write_map(runs_url, made)
     shown = f"{len(made.item_ids):,} of its {made.posts:,} posts, {sum(made.shares):.0%} of their variance"

@@ -10,7 +10,7 @@ from nearfeed_contracts.events import Event, Interaction, ReaderReset, UserErase
 from nearfeed_contracts.fields import to_micros
 from nearfeed_contracts.tables import erased_users, feed_pages, memberships, reader_controls, user_vectors
 from nearfeed_core.readings import EXCLUDING
-from nearfeed_recommender.exposure_log.outcomes import Joining, claim_readers, forget_outcomes
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings, claim_readers, forget_outcomes
 from nearfeed_recommender.exposure_log.store import forget_served
 from nearfeed_recommender.identity.erasures import erased_since, erasures, hash_user
 from nearfeed_recommender.users.erasure import rename_author
@@ -35,7 +35,7 @@ GROUP = "recommender"
 READERS_AT_ONCE = 200
 
 
-def handlers(pooling: Pooling, joining: Joining) -> Handlers:
+def handlers(pooling: Pooling, joining: AttributionSettings) -> Handlers:
     """The flow from an event to what it changes."""
     return {
         Interaction: [partial(merge_rows, joining.secret), partial(refresh_readers, pooling)],
@@ -100,7 +100,7 @@ def _reset(transaction: Connection, user_id: str, moment: int, *, controls: bool
     trim_rows(transaction, user_id, moment)
 
 
-def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Event]) -> None:
+def erase_readers(joining: AttributionSettings, transaction: Connection, events: Sequence[Event]) -> None:
     """Removes all that is known of readers up to their erasures, and keeps a keyed hash of each, so that a
     replay stays void."""
     for event in events:
@@ -108,7 +108,7 @@ def erase_readers(joining: Joining, transaction: Connection, events: Sequence[Ev
             _erase(joining, transaction, event.user_id, to_micros(event.erased_at))
 
 
-def _erase(joining: Joining, transaction: Connection, user_id: str, moment: int) -> None:
+def _erase(joining: AttributionSettings, transaction: Connection, user_id: str, moment: int) -> None:
     claim_readers(transaction, [user_id])
     raise_revisions(transaction, [user_id])
     latest = max(moment, erasures(transaction, joining.secret, {user_id}).get(user_id, moment))

@@ -12,7 +12,7 @@ from nearfeed_contracts.fields import from_micros, now_micros
 from nearfeed_contracts.tables import items, memberships, reader_controls
 from nearfeed_recommender.catalog.posts import posts_by_id
 from nearfeed_recommender.catalog.writes import ItemDraft, delete_items, put_items
-from nearfeed_recommender.exposure_log.outcomes import Joining, settle_reader
+from nearfeed_recommender.exposure_log.outcomes import AttributionSettings, settle_reader
 from nearfeed_recommender.identity.links import forget_units, kin_of
 from nearfeed_recommender.infra.outbox import put_outbox
 from nearfeed_recommender.users.reset import void_until
@@ -23,7 +23,9 @@ ON_AUTHORS: tuple[Control, ...] = ("block", "mute", "follow")
 OwnPosts = Literal["delete", "anonymise"]
 
 
-def erase_user(transaction: Connection, joining: Joining, user_id: str, own_posts: OwnPosts) -> None:
+def erase_user(
+    transaction: Connection, joining: AttributionSettings, user_id: str, own_posts: OwnPosts
+) -> None:
     """Removes memberships, controls and pages, deletes or anonymises own posts, and tells the log.
 
     What other readers have set on the author goes, or is of the pseudonym from then on. What the reader did

@@ -17,9 +17,9 @@ from nearfeed_contracts.topics import READER_RETENTION, TOPICS
 from nearfeed_recommender.identity.erasures import erasures
 from nearfeed_recommender.users.erasure import of_author
 from nearfeed_recommender.users.personal_data import HOLDINGS
-from nearfeed_recommender.users.run_files import ends_at, holds_reader, tell_pruned
+from nearfeed_recommender.users.run_files import ends_at, holds_reader, prune_and_audit
 from nearfeed_runtime.operations import Listed, Operation, Said, Step
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 COLUMNS = ("where", "what", "until (UTC)")
 NOTES = (
@@ -62,8 +62,8 @@ def erasure_operations(
     """The operations by their names in the table of a process."""
     check = partial(check_erasure, engine, runs_url, secret, has_app_topics=has_app_topics)
     return {
-        "erasure.check": partial(tell_erasure, check),
-        "erasure.prune": partial(tell_pruned, engine, runs_url),
+        "erasure.check": partial(report_erasure, check),
+        "erasure.prune": partial(prune_and_audit, engine, runs_url),
     }
 
 
@@ -72,7 +72,7 @@ def check_erasure(
 ) -> ErasureReport:
     """Looks into SQL and the runs; of the log it is known how long records are kept."""
     now = datetime.now(UTC)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         micros = erasures(connection, secret, {user_id}).get(user_id)
         in_sql = [*_in_sql(connection, user_id)]
         as_unit = _rows_of(connection, served_requests, _by_unit(user_id))
@@ -83,7 +83,7 @@ def check_erasure(
     return ErasureReport(user_id, erased_at, (*in_sql, *in_log, *in_runs), tuple(notes))
 
 
-def tell_erasure(check: partial[ErasureReport], user_id: str) -> Iterator[Step]:
+def report_erasure(check: partial[ErasureReport], user_id: str) -> Iterator[Step]:
     """The report as a table. Raises RemainsError where it is not done."""
     report = check(user_id)
     if report.remains:

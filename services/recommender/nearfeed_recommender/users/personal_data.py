@@ -25,7 +25,7 @@ from nearfeed_contracts.tables import (
     user_revisions,
     user_vectors,
 )
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _TIME = "_at"
 _OMITTED = ("user_id", "author_id", "change_id")
@@ -135,5 +135,5 @@ def _rows_after(
     query = select(holding.table).where(holding.of(user_id)).order_by(*key).limit(ROWS_AT_ONCE)
     if after is not None:
         query = query.where(tuple_(*key) > tuple_(*after))
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return [dict(row) for row in connection.execute(query).mappings()]

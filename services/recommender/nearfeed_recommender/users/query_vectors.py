@@ -11,7 +11,7 @@ from nearfeed_core.pooling import NEWEST_READINGS, pool_reader
 from nearfeed_recommender.catalog.embeddings import Embeddings
 from nearfeed_recommender.catalog.spaces import blocks_of
 from nearfeed_recommender.users.state import UserState, Vector
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 class UserVectors:
@@ -46,7 +46,7 @@ class UserVectors:
         key = space, self._embeddings.created_at(space)
         blocks = self._blocks.get(key)
         if blocks is None:
-            with reading(self._engine) as connection:
+            with read_connection(self._engine) as connection:
                 blocks = blocks_of(connection, space)
             if blocks is not None:
                 self._blocks[key] = blocks

@@ -21,7 +21,7 @@ from nearfeed_recommender.users.user_vectors import (
     refresh_vectors,
     stale_readers,
 )
-from nearfeed_runtime.sql import committed, let_others_write, reading, sole_worker, upsert
+from nearfeed_runtime.sql import committed, let_others_write, read_connection, sole_worker, upsert
 
 _CHANGES = 200
 _READERS = 100
@@ -35,10 +35,10 @@ def run_once(engine: Engine, pooling: Pooling) -> int:
 
 def _do_all(engine: Engine, pooling: Pooling) -> int:
     steps = _follow_rule(engine, pooling.rule) + _forget_reloading(engine)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         live = live_spaces(connection)
     steps += sum(_follow_contexts(engine, space) for space in live)
-    while _mend_stale(engine, pooling):
+    while _refresh_stale(engine, pooling):
         steps += 1
         let_others_write(engine)
     steps += sum(build_space(engine, pooling, space) for space in _unbuilt(engine))
@@ -47,7 +47,7 @@ def _do_all(engine: Engine, pooling: Pooling) -> int:
 
 def build_space(engine: Engine, pooling: Pooling, space: str) -> int:
     """Computes all readers of a space that has been loaded, then says so in `reader_builds`."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         start = _newest_change(connection, space)
         blocks = live_spaces(connection)[space]
     pooling.embeddings.preload(space)
@@ -72,7 +72,7 @@ def fingerprint(rule: WeightRule) -> str:
 
 def _follow_rule(engine: Engine, rule: WeightRule) -> int:
     other = reader_builds.c.rule != fingerprint(rule)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         if connection.scalar(select(reader_builds.c.space).where(other).limit(1)) is None:
             return 0
     committed(engine, partial(_mark_by_rule, other=other, rule=rule))
@@ -117,19 +117,19 @@ def _changed_contexts(engine: Engine, space: str) -> list[tuple[str, int]]:
         .order_by(item_contexts.c.change_id)
         .limit(_CHANGES)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return [(row.item_id, row.change_id) for row in connection.execute(query)]
 
 
-def _mend_stale(engine: Engine, pooling: Pooling) -> int:
-    with reading(engine) as connection:
+def _refresh_stale(engine: Engine, pooling: Pooling) -> int:
+    with read_connection(engine) as connection:
         due = stale_readers(connection, _READERS)
     if not due:
         return 0
-    return committed(engine, partial(_mend_some, pooling=pooling))
+    return committed(engine, partial(_refresh_some, pooling=pooling))
 
 
-def _mend_some(transaction: Connection, pooling: Pooling) -> int:
+def _refresh_some(transaction: Connection, pooling: Pooling) -> int:
     blocks = live_spaces(transaction)
     due = stale_readers(transaction, _READERS)
     for space in {space for space, _ in due} & blocks.keys():
@@ -147,7 +147,7 @@ def _unbuilt(engine: Engine) -> list[str]:
         .outerjoin(reader_builds, reader_builds.c.space == spaces.c.space)
         .where(spaces.c.loaded_at.is_not(None), reader_builds.c.space.is_(None))
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return list(connection.scalars(query))
 
 
@@ -157,7 +157,7 @@ def _forget_reloading(engine: Engine) -> int:
     Following its contexts instead would compute every reader anew after each batch of the load.
     """
     loading = reader_builds.c.space.in_(select(spaces.c.space).where(spaces.c.loaded_at.is_(None)))
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         if connection.scalar(select(reader_builds.c.space).where(loading).limit(1)) is None:
             return 0
     committed(engine, lambda transaction: transaction.execute(delete(reader_builds).where(loading)))
@@ -167,7 +167,7 @@ def _forget_reloading(engine: Engine) -> int:
 def _forget_dropped(engine: Engine) -> int:
     """Removes the readers of spaces that are no more."""
     dropped = reader_builds.c.space.not_in(select(spaces.c.space))
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         names = list(connection.scalars(select(reader_builds.c.space).where(dropped)))
     if not names:
         return 0
@@ -193,5 +193,5 @@ def _readers_after(engine: Engine, user_id: str) -> list[str]:
         .order_by(interactions.c.user_id)
         .limit(_READERS)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return list(connection.scalars(query))

@@ -78,7 +78,7 @@ def leaves_controls(connection: Connection, secret: bytes, moments: Sequence[tup
     ]
 
 
-def began_anew_at(connection: Connection, secret: bytes, user_id: str) -> int:
+def reset_at_of(connection: Connection, secret: bytes, user_id: str) -> int:
     """When the reader was reset or erased last, in microseconds; LONG_AGO where never."""
     reset = resets(connection, [user_id]).get(user_id, LONG_AGO)
     return max(reset, erasures(connection, secret, {user_id}).get(user_id, LONG_AGO))

@@ -22,7 +22,7 @@ def reading_of(row: Mapping[Any, Any]) -> Reading:
     return Reading(times, row["rating_value"])
 
 
-def standing_reading(row: Mapping[Any, Any]) -> Reading:
+def reading_after_reset(row: Mapping[Any, Any]) -> Reading:
     """What a reset of the reader (`reset_at` of the row, None without one) leaves of it."""
     whole = reading_of(row)
     return whole if row["reset_at"] is None else whole.after(row["reset_at"])

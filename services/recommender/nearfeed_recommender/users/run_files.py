@@ -60,7 +60,7 @@ def prune_runs(runs_url: str, now: datetime) -> Iterator[str]:
             yield run.manifest.space
 
 
-def tell_pruned(engine: Engine, runs_url: str, actor: str) -> Iterator[Step]:
+def prune_and_audit(engine: Engine, runs_url: str, actor: str) -> Iterator[Step]:
     """Prunes as an operation; the audit has a line for each run."""
     removed = 0
     for name in prune_runs(runs_url, datetime.now(UTC)):

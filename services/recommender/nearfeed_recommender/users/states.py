@@ -22,7 +22,7 @@ from nearfeed_recommender.catalog.columns import Columns, Rows
 from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.identity.erasures import hash_user
 from nearfeed_recommender.users.memberships import controls_of
-from nearfeed_recommender.users.reset_marks import began_anew_at
+from nearfeed_recommender.users.reset_marks import reset_at_of
 from nearfeed_recommender.users.state import UserState, Vector
 from nearfeed_runtime.point_reads import read_rows
 
@@ -152,7 +152,7 @@ class UserStates:
 
     def _read(self, connection: Connection, user_id: str) -> UserState:
         asked = {"user": user_id}
-        reset_at = began_anew_at(connection, self._secret, user_id)
+        reset_at = reset_at_of(connection, self._secret, user_id)
         rows, times, ratings = self._interactions(connection, asked, reset_at)
         return UserState(
             user_id=user_id,

@@ -8,7 +8,7 @@ from rich.console import Console
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from nearfeed_contracts.tables import interactions, items, memberships
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 _READINGS_OF_A_TYPICAL_READER = 100
 
@@ -24,12 +24,12 @@ class Example(NamedTuple):
 
 
 def example_of(engine: Engine) -> Example:
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         reader = _typical_reader(connection)
         return Example(reader, *_new_to(connection, reader), *_best_known(connection))
 
 
-def tell_what_to_try(engine: Engine, command: str, console: Console, url: str) -> None:
+def print_next_steps(engine: Engine, command: str, console: Console, url: str) -> None:
     """Prints where to look, and three curl lines; `command` is how Nearfeed is called for this folder."""
     example = example_of(engine)
     like = {"user_id": example.user_id, "item_id": example.new_id, "kind": "like"}

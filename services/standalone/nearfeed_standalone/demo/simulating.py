@@ -16,7 +16,7 @@ from nearfeed_recommender.experiments.records import experiment_of
 from nearfeed_recommender.experiments.report_schema import Results
 from nearfeed_recommender.experiments.snapshots import current_results
 from nearfeed_runtime.operations import show
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.demo.files import HELD_OUT, ITEMS
 from nearfeed_standalone.demo.holding_out import READINGS_OF_A_SIMULATED
 from nearfeed_standalone.demo.tastes import Tastes, tastes_of
@@ -102,7 +102,7 @@ def _introduction(simulation: Simulation, name: str, command: str, url: str) -> 
 
 
 def _course(services: Services, name: str, tally: Tally) -> str:
-    with reading(services.engine) as connection:
+    with read_connection(services.engine) as connection:
         results = current_results(connection, experiment_of(connection, name), now_micros())
     return f"{tally.told()}. {_by_arm(results)} {results.verdict}"
 

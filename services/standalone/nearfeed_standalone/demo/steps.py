@@ -14,13 +14,13 @@ from sqlalchemy import select
 from nearfeed_contracts.runs import Run, list_runs
 from nearfeed_contracts.tables import active_space_name, spaces
 from nearfeed_runtime.operations import show
-from nearfeed_runtime.sql import reading
-from nearfeed_standalone.demo.farewell import tell_what_to_try
+from nearfeed_runtime.sql import read_connection
+from nearfeed_standalone.demo.farewell import print_next_steps
 from nearfeed_standalone.demo.files import films_in
 from nearfeed_standalone.demo.simulating import simulated_readers
 from nearfeed_standalone.demo.turns import Simulation
 from nearfeed_standalone.lock import hold
-from nearfeed_standalone.quiet import quiet_level
+from nearfeed_standalone.quiet import warning_level
 from nearfeed_standalone.serve import listening, serve_services
 from nearfeed_standalone.services import Services, open_services
 from nearfeed_standalone.training import train
@@ -55,7 +55,7 @@ def run_demo(choices: Choices, console: Console) -> None:
         if choices.serve:
             headline(console, 5, "Serving on 127.0.0.1, which this machine alone can reach")
             ready = _ready(services, choices, console, resources)
-            serve_services(folder, services, listener, ready, quiet_level())
+            serve_services(folder, services, listener, ready, warning_level())
 
 
 def _ready(
@@ -63,7 +63,7 @@ def _ready(
 ) -> Callable[[str], None]:
     """What happens once it serves, told the URL: the farewell; and readers come, if they are simulated."""
     command = _command(choices.data_dir)
-    farewell = partial(tell_what_to_try, services.engine, command, console)
+    farewell = partial(print_next_steps, services.engine, command, console)
     if choices.simulation is None:
         return farewell
     files = choices.data_dir / FILES
@@ -107,7 +107,7 @@ def _runs(services: Services) -> list[Run]:
 
 def ensure_active(services: Services, run: Run, console: Console) -> None:
     """Loads and activates the run, unless a space is active already."""
-    with reading(services.engine) as connection:
+    with read_connection(services.engine) as connection:
         active = connection.scalar(select(active_space_name()))
         state = connection.scalar(select(spaces.c.state).where(spaces.c.space == run.manifest.space))
     if active is not None:

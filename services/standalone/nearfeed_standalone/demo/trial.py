@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from nearfeed_recommender.experiments.records import list_experiments
 from nearfeed_runtime.operations import Operation, show
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 NAME = "personal-or-popular"
 CONTROL, PERSONAL = "latest-and-popular", "personal"
@@ -28,7 +28,7 @@ def ensure_running(engine: Engine, operations: Mapping[str, Operation], console:
     Raises ConfigError and ConflictError where the folder's configuration or another experiment stands
     against it.
     """
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         name, state = _newest(connection)
     if state == "running":
         console.print(f"experiment {name} goes on", highlight=False)

@@ -37,7 +37,7 @@ def absolute_url(url: str) -> str:
     return parsed.set(database=str(Path(parsed.database).absolute())).render_as_string(hide_password=False)
 
 
-def told_url(url: URL) -> str:
+def format_url(url: URL) -> str:
     """The URL without its password."""
     return url.render_as_string(hide_password=True)
 
@@ -74,6 +74,6 @@ def _check(engine: Engine) -> None:
         engine.connect().close()
     except DBAPIError as error:
         raise AppDatabaseError(
-            f"--from: {told_url(engine.url)} cannot be opened ({error.orig}); "
+            f"--from: {format_url(engine.url)} cannot be opened ({error.orig}); "
             "start the server, or correct the address, the name and the password."
         ) from None

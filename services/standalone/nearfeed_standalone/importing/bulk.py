@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, Table
 
-from nearfeed_contracts.events import tell_fault
+from nearfeed_contracts.events import describe_fault
 from nearfeed_contracts.tables import edges, vertices
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.sql import chunks, committed, upsert_tuples
@@ -139,7 +139,7 @@ def _looked_at(kind: BulkKind, raw: RawRow) -> Row | Refusal:
     try:
         row = kind.model.model_validate(filled(values))
     except ValidationError as error:
-        return Refusal(raw.place, tell_fault(error))
+        return Refusal(raw.place, describe_fault(error))
     return tuple(getattr(row, name) for name in kind.columns)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.event_log import EventLog
-from nearfeed_contracts.events import tell_fault
+from nearfeed_contracts.events import describe_fault
 from nearfeed_runtime.operations import Step
 from nearfeed_runtime.sql import committed
 from nearfeed_standalone.importing.bulk import BULK_KINDS, BulkJob
@@ -133,7 +133,7 @@ class RowsJob(Job[ImportKind]):
         try:
             return self.form.model.model_validate(event_id | filled(values)), None
         except ValidationError as error:
-            return None, tell_fault(error)
+            return None, describe_fault(error)
 
 
 def _batches(rows: Iterator[RawRow], size: int) -> Iterator[list[RawRow]]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from nearfeed_recommender.ingest.map_file import MapError
 from nearfeed_recommender.ingest.sources import TimeSource
-from nearfeed_standalone.importing.app_engine import AppDatabaseError, told_url
+from nearfeed_standalone.importing.app_engine import AppDatabaseError, format_url
 from nearfeed_standalone.importing.database_map import Place, Query
 from nearfeed_standalone.importing.keys import Key, decode_key, encode_key, shown, stepped_back
 from nearfeed_standalone.importing.state import State
@@ -123,7 +123,7 @@ class Relation:
         lost = isinstance(error, OperationalError | InterfaceError) and self.engine.dialect.name != "sqlite"
         if error.connection_invalidated or lost:
             return AppDatabaseError(
-                f"--from: {told_url(self.engine.url)} does not answer ({cause}); "
+                f"--from: {format_url(self.engine.url)} does not answer ({cause}); "
                 "give the command again, and it goes on where it stopped."
             )
         name = "query" if self.query.table is None else "table"

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import imports
-from nearfeed_runtime.sql import reading, upsert
+from nearfeed_runtime.sql import read_connection, upsert
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class State:
 def state_of(engine: Engine, identity: str, kind: str) -> State:
     columns = (imports.c.rows_done, imports.c.rows_refused, imports.c.finished, imports.c.read_up_to)
     query = select(*columns).where(imports.c.file_hash == identity, imports.c.kind == kind)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         row = connection.execute(query).one_or_none()
     return State(*row) if row else State()
 

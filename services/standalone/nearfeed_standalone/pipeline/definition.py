@@ -11,7 +11,7 @@ from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.fields import Id
 from nearfeed_recommender.ingest.map_file import read_map
 from nearfeed_recommender.ingest.sources import Strict
-from nearfeed_standalone.importing.app_engine import told_url
+from nearfeed_standalone.importing.app_engine import format_url
 
 BUILT_IN = Path(__file__).parent / "builtin"
 DEFAULT = "default"
@@ -162,10 +162,10 @@ def _full_paths(source: ImportSource, folder: Path) -> dict[str, Path]:
     return {name: folder / path for name in ("file", "map") if (path := getattr(source, name)) is not None}
 
 
-def told_definition(pipeline: Pipeline) -> str:
+def format_definition(pipeline: Pipeline) -> str:
     """The pipeline as JSON, without passwords."""
     sources = [
-        source.model_copy(update={"from_": source.from_ and told_url(make_url(source.from_))})
+        source.model_copy(update={"from_": source.from_ and format_url(make_url(source.from_))})
         for source in pipeline.import_ or []
     ]
     shown = pipeline.model_copy(update={"import_": sources}) if pipeline.import_ else pipeline

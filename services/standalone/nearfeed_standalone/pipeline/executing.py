@@ -11,7 +11,7 @@ from nearfeed_contracts.errors import NearfeedError
 from nearfeed_runtime.operations import Said, Step, show
 from nearfeed_standalone.pipeline import state
 from nearfeed_standalone.pipeline.context import Context, FlowStep, StepError, Work
-from nearfeed_standalone.pipeline.definition import Pipeline, told_definition
+from nearfeed_standalone.pipeline.definition import Pipeline, format_definition
 from nearfeed_standalone.pipeline.fingerprints import Json, digest
 from nearfeed_standalone.pipeline.flow import FLOW
 from nearfeed_standalone.pipeline.owning import sole_pipeline
@@ -73,7 +73,7 @@ def _begin(execution: Execution) -> None:
     pipeline = execution.pipeline
     state.break_off(execution.engine)
     state.begin_run(
-        execution.engine, execution.run_id, pipeline.name, told_definition(pipeline), pipeline.steps
+        execution.engine, execution.run_id, pipeline.name, format_definition(pipeline), pipeline.steps
     )
 
 

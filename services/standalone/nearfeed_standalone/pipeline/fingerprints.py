@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, case, func, sel
 from nearfeed_contracts.events import KINDS
 from nearfeed_contracts.runs import Manifest
 from nearfeed_contracts.tables import interactions, items, memberships, served_requests
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 Json = dict[str, Any]
 READINGS = (items, interactions)
@@ -39,7 +39,7 @@ def data_in(engine: Engine, tables: Sequence[Table] = READINGS) -> Json:
 
     Reads each table once. A change of a row changes a version or a time in it, and so a sum.
     """
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return {str(table.name): _told(connection, table) for table in tables}
 
 

@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Engine, Row
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_runtime.operations import Listed, Said, Step, told_time
+from nearfeed_runtime.operations import Listed, Said, Step, format_time
 from nearfeed_standalone.pipeline import state
 from nearfeed_standalone.pipeline.owning import runs_now
 
@@ -21,7 +21,7 @@ def list_runs(engine: Engine) -> Iterator[Step]:
             row.pipeline,
             _state_of(row, alive),
             f"{row.passed} of {row.steps}",
-            told_time(row.started_at),
+            format_time(row.started_at),
             _took(row, alive),
         )
         for row in state.all_runs(engine)
@@ -40,7 +40,7 @@ def show_run(engine: Engine, run_id: str) -> Iterator[Step]:
             row.step,
             _state_of(row, alive),
             str(row.attempts),
-            told_time(row.started_at),
+            format_time(row.started_at),
             _took(row, alive),
             _told(row),
         )

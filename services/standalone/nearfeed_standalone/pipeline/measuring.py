@@ -11,7 +11,7 @@ from sqlalchemy import select
 from nearfeed_contracts.runs import Manifest, open_run, run_url
 from nearfeed_contracts.tables import active_space_name, spaces
 from nearfeed_runtime.operations import Listed, Progress, Said, Step
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.pipeline.context import Context, Outputs, StepError, Work
 from nearfeed_standalone.pipeline.definition import ACTIVE, Evaluate, Gate
 from nearfeed_standalone.pipeline.fingerprints import Json, data_in, digest
@@ -39,7 +39,7 @@ def evaluate_run(context: Context, section: Evaluate, outputs: Outputs) -> Work:
     """
     name = outputs["train"]["run"]
     manifest = open_run(run_url(context.settings.runs_url, name), verify=False).manifest
-    told = told_metrics(manifest)
+    told = metrics_of_manifest(manifest)
     own = told.pop(manifest.model, None)
     asked = [model for model in section.models if model not in told] + ([] if own else [name])
     ranked = (yield from _rank(context, asked)) if asked else {}
@@ -49,7 +49,7 @@ def evaluate_run(context: Context, section: Evaluate, outputs: Outputs) -> Work:
     return {"run": name, "metrics": own, "models": models}
 
 
-def told_metrics(manifest: Manifest) -> dict[str, Metrics]:
+def metrics_of_manifest(manifest: Manifest) -> dict[str, Metrics]:
     """By model the means that a manifest tells."""
     models = manifest.metrics.get("models")
     return {model: _means(values) for model, values in models.items()} if isinstance(models, dict) else {}
@@ -121,7 +121,7 @@ def _other(context: Context, name: str, metric: str, found: Json) -> Generator[S
     if manifest is None:
         yield Said("No other run is served yet, with which it could be compared.")
         return None
-    value = told_metrics(manifest).get(manifest.model, {}).get(metric)
+    value = metrics_of_manifest(manifest).get(manifest.model, {}).get(metric)
     if value is None:
         yield Said(f"Run {manifest.space}, which is served, tells no {metric}; it is not compared with it.")
     return value
@@ -135,7 +135,7 @@ def _value(model: str, metrics: Metrics, metric: str) -> float:
 
 def _compared_manifest(context: Context, run: str) -> Manifest | None:
     """That of the space that is served; None where there is none, or the run is served itself."""
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         text = connection.scalar(select(spaces.c.manifest).where(spaces.c.space == active_space_name()))
     manifest = None if text is None else Manifest.model_validate_json(text)
     return None if manifest is None or manifest.space == run else manifest

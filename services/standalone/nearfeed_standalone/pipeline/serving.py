@@ -6,7 +6,7 @@ from nearfeed_contracts.runs import Manifest
 from nearfeed_contracts.tables import active_space_name, spaces
 from nearfeed_indexer.catalogue import READY
 from nearfeed_runtime.operations import Said
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.pipeline.context import Context, Outputs, Work
 from nearfeed_standalone.pipeline.definition import Activate, Load
 from nearfeed_standalone.pipeline.fingerprints import Json, digest_of_run
@@ -34,7 +34,7 @@ def activate_space(context: Context, _section: Activate, outputs: Outputs) -> Wo
 def is_ready(context: Context, output: Json) -> bool:
     """Whether there is a ready space of what the run holds."""
     query = select(spaces.c.state, spaces.c.manifest).where(spaces.c.space == output["run"])
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         row = connection.execute(query).one_or_none()
     if row is None or row.state != READY:
         return False
@@ -42,6 +42,6 @@ def is_ready(context: Context, output: Json) -> bool:
 
 
 def is_served(context: Context, output: Json) -> bool:
-    with reading(context.engine) as connection:
+    with read_connection(context.engine) as connection:
         active = connection.scalar(select(active_space_name()))
     return bool(active == output["run"]) and is_ready(context, output)

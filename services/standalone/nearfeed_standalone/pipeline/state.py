@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, case, func, select, update
 from nearfeed_contracts.errors import NotFoundError
 from nearfeed_contracts.fields import now_micros
 from nearfeed_contracts.tables import pipeline_runs, pipeline_steps
-from nearfeed_runtime.sql import committed, reading, upsert
+from nearfeed_runtime.sql import committed, read_connection, upsert
 
 WAITING, RUNNING, DONE, SKIPPED, FAILED, BROKEN = (
     "waiting", "running", "done", "skipped", "failed", "broken off",
@@ -80,7 +80,7 @@ def last_success(engine: Engine, pipeline: str, step: str) -> Success | None:
         .order_by(_steps.ended_at.desc())
         .limit(1)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else Success(row.fingerprint, orjson.loads(row.output))
 
@@ -93,7 +93,7 @@ def outputs_of(engine: Engine, run_id: str) -> dict[str, Any]:
 def steps_of(engine: Engine, run_id: str) -> Sequence[Row[Any]]:
     """The rows of a run's steps in their order. Raises NotFoundError."""
     query = select(pipeline_steps).where(_steps.run_id == run_id).order_by(_steps.place)
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         rows = connection.execute(query).all()
     if not rows:
         raise NotFoundError(f"There is no run {run_id!r} of a pipeline; `nearfeed pipeline list` has them.")
@@ -110,7 +110,7 @@ def all_runs(engine: Engine) -> Sequence[Row[Any]]:
         .group_by(*columns)
         .order_by(_runs.started_at, _runs.run_id)
     )
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         return connection.execute(query).all()
 
 

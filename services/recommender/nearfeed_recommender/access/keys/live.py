@@ -16,7 +16,7 @@ from nearfeed_recommender.access.keys.rows import (
     keys_where,
     split_key,
 )
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.sql import read_connection
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LiveKeys:
 
     def refresh(self) -> None:
         """Looks for what has changed. While SQL does not answer, what held goes on to hold."""
-        with self._refreshing, reading(self._engine) as connection:
+        with self._refreshing, read_connection(self._engine) as connection:
             live = keys_where(connection, is_live(now_micros()))
             guarded = bool(live) or has_keys(connection)
         self._current = Snapshot(guarded, {key.key_id: key for key in live})

@@ -13,8 +13,8 @@ from nearfeed_core.readings import HOUR_MICROS
 from nearfeed_recommender.access.keys.changing import create_key, revoke_keys, rotate_key
 from nearfeed_recommender.access.keys.live import LiveKeys
 from nearfeed_recommender.access.keys.rows import Key, WantedKey, keys_where
-from nearfeed_runtime.operations import Listed, Operation, Said, Step, told_time
-from nearfeed_runtime.sql import reading
+from nearfeed_runtime.operations import Listed, Operation, Said, Step, format_time
+from nearfeed_runtime.sql import read_connection
 
 _COLUMNS = ("key id", "name", "scopes", "a minute", "state", "created (UTC)", "expires (UTC)")
 _ONCE = "It is told this once, and kept nowhere:"
@@ -54,7 +54,7 @@ def create(
 
 def list_keys(engine: Engine) -> Iterator[Step]:
     """A table of all keys, oldest first; none shows its secret."""
-    with reading(engine) as connection:
+    with read_connection(engine) as connection:
         found = keys_where(connection)
     yield Listed(_COLUMNS, tuple(map(_row, found)))
 
@@ -65,7 +65,7 @@ def rotate(engine: Engine, live: LiveKeys, named: str, actor: str, grace_hours: 
     live.refresh()
     yield Said(f"The new key {new.key.name} holds beside the old one, {old.key_id}. {_ONCE}")
     yield Said(new.text)
-    yield Said(f"The old one expires at {told_time(old.expires_at)} UTC.")
+    yield Said(f"The old one expires at {format_time(old.expires_at)} UTC.")
 
 
 def revoke(engine: Engine, live: LiveKeys, named: str, actor: str) -> Iterator[Step]:
@@ -91,5 +91,5 @@ def _wanted(**fields: object) -> WantedKey:
 def _row(key: Key) -> tuple[str, ...]:
     limit = "" if key.per_minute is None else str(key.per_minute)
     state = key.state(now_micros())
-    times = (told_time(key.created_at), told_time(key.expires_at))
+    times = (format_time(key.created_at), format_time(key.expires_at))
     return (key.key_id, key.name, " ".join(sorted(key.scopes)), limit, state, *times)

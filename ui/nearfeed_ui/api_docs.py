@@ -7,7 +7,7 @@ import re
 from fastapi import APIRouter, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 
-from nearfeed_recommender.page.headers import HEADERS, policy
+from nearfeed_ui.headers import HEADERS, policy
 
 _FILES = "/page/swagger-ui"
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)

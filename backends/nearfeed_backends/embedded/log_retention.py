@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import timedelta
 
-from nearfeed_backends.embedded_log_file import log_connection
+from nearfeed_backends.embedded.log_file import log_connection
 from nearfeed_contracts.event_log import DEAD_SUFFIX
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS, Topic
 

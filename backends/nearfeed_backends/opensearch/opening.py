@@ -9,9 +9,9 @@ from opensearchpy import ConnectionError, JSONSerializer, OpenSearch
 from urllib3 import Timeout
 
 from nearfeed_backends.errors import VECTORS
-from nearfeed_backends.opensearch_errors import told
-from nearfeed_backends.opensearch_mapping import OpenSearchSettings
-from nearfeed_backends.opensearch_store import OpenSearchStore
+from nearfeed_backends.opensearch.errors import told
+from nearfeed_backends.opensearch.mapping import OpenSearchSettings
+from nearfeed_backends.opensearch.store import OpenSearchStore
 from nearfeed_backends.url_settings import host_and_port, url_settings
 from nearfeed_contracts.vector_store import StoreUnavailableError
 

@@ -4,8 +4,8 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from nearfeed_recommender.page.files import INDEX, PageFile, page_files
-from nearfeed_recommender.page.headers import HEADERS
+from nearfeed_ui.files import INDEX, PageFile, page_files
+from nearfeed_ui.headers import HEADERS
 
 
 def make_router() -> APIRouter:

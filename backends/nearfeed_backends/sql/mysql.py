@@ -24,7 +24,7 @@ from sqlalchemy.exc import InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from nearfeed_backends.errors import DATABASE, BackendSettingError, missing_driver
-from nearfeed_backends.migrations import current_revision, migrate
+from nearfeed_backends.sql.migrations import current_revision, migrate
 from nearfeed_contracts.tables import READ_ONLY_OPTION, metadata
 
 _POOL = 16

@@ -14,9 +14,9 @@ from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionE
 from kafka.partitioner.default import murmur2
 
 from nearfeed_backends.errors import LOG
-from nearfeed_backends.kafka_settings import KafkaSettings
-from nearfeed_backends.kafka_subscription import KafkaSubscription
-from nearfeed_backends.kafka_topics import KafkaTopics, unavailable
+from nearfeed_backends.kafka.settings import KafkaSettings
+from nearfeed_backends.kafka.subscription import KafkaSubscription
+from nearfeed_backends.kafka.topics import KafkaTopics, unavailable
 from nearfeed_contracts.event_log import LogUnavailableError, Record, TopicPartition
 
 _CONNECT_MS = 5_000

@@ -11,8 +11,8 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.errors import KafkaError
 
 from nearfeed_backends.errors import LOG, OtherLogError
-from nearfeed_backends.kafka_settings import KafkaSettings
-from nearfeed_backends.kafka_topics import KafkaTopics, unavailable
+from nearfeed_backends.kafka.settings import KafkaSettings
+from nearfeed_backends.kafka.topics import KafkaTopics, unavailable
 from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
 
 # The longest that a close waits for a poll.

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from nearfeed_contracts.errors import NearfeedError
 
-HEAD = "0005"
+HEAD = "0006"
 _FOLDER = Path(__file__).parent
 
 

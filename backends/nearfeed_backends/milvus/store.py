@@ -14,15 +14,15 @@ import numpy as np
 from pymilvus import MilvusClient, MilvusException
 
 from nearfeed_backends.errors import VECTORS
-from nearfeed_backends.milvus_collections import (
+from nearfeed_backends.milvus.collections import (
     create_collection,
     drop_collection,
     graph_name,
     space_and_dim,
     space_collections,
 )
-from nearfeed_backends.milvus_filters import expression, one_of
-from nearfeed_backends.milvus_graph import MilvusGraph, count, wait_until_seen
+from nearfeed_backends.milvus.filters import expression, one_of
+from nearfeed_backends.milvus.index import MilvusGraph, count, wait_until_seen
 from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.vector_checks import check_vector, check_vectors
 from nearfeed_contracts.errors import ConflictError

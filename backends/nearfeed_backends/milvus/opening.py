@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 from pymilvus import MilvusClient, MilvusException
 
 from nearfeed_backends.errors import VECTORS, BackendSettingError, missing_driver
-from nearfeed_backends.milvus_collections import load_collection
-from nearfeed_backends.milvus_graph import MilvusGraph, MilvusSettings
-from nearfeed_backends.milvus_lite_folder import check_files, collections_in, damaged, remove_unfinished
-from nearfeed_backends.milvus_store import MilvusStore
+from nearfeed_backends.milvus.collections import load_collection
+from nearfeed_backends.milvus.index import MilvusGraph, MilvusSettings
+from nearfeed_backends.milvus.lite_folder import check_files, collections_in, damaged, remove_unfinished
+from nearfeed_backends.milvus.store import MilvusStore
 from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.url_settings import host_and_port, url_settings
 from nearfeed_contracts.vector_store import StoreUnavailableError

@@ -9,8 +9,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from nearfeed_backends.errors import DATABASE, BackendSettingError, unknown_scheme
-from nearfeed_backends.migrations import HEAD, current_revision, migrate
-from nearfeed_backends.mysql_database import migrate_alone, mysql_engine
+from nearfeed_backends.sql.migrations import HEAD, current_revision, migrate
+from nearfeed_backends.sql.mysql import migrate_alone, mysql_engine
 from nearfeed_contracts.errors import BackendUnavailableError, NearfeedError
 from nearfeed_contracts.tables import READ_ONLY_OPTION
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from nearfeed_recommender.page.files import page_files
+from nearfeed_ui.files import page_files
 
 FILES = page_files()
 # The documentation of the API is another's code, under a policy of its own: tests/page/test_page_docs.py.

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 from pymilvus import MilvusClient
 
-from nearfeed_backends.milvus_collections import graph_name, hnsw
+from nearfeed_backends.milvus.collections import graph_name, hnsw
 from nearfeed_backends.space_names import Namespace
 from nearfeed_backends.url_settings import UrlSettings
 

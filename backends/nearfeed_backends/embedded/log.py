@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from weakref import WeakSet
 
-from nearfeed_backends.embedded_log_file import end_of, log_connection
-from nearfeed_backends.embedded_retention import apply_retention
-from nearfeed_backends.embedded_subscription import Bell, EmbeddedSubscription
+from nearfeed_backends.embedded.log_file import end_of, log_connection
+from nearfeed_backends.embedded.log_retention import apply_retention
+from nearfeed_backends.embedded.log_subscription import Bell, EmbeddedSubscription
 from nearfeed_backends.errors import LOG
 from nearfeed_contracts.event_log import LogUnavailableError, Record, TopicPartition
 from nearfeed_contracts.fields import now_micros

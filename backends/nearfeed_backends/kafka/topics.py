@@ -8,8 +8,8 @@ from datetime import timedelta
 from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from nearfeed_backends.kafka_prefix import bare
-from nearfeed_backends.kafka_settings import KafkaSettings
+from nearfeed_backends.kafka.prefix import bare
+from nearfeed_backends.kafka.settings import KafkaSettings
 from nearfeed_contracts.event_log import DEAD_SUFFIX, LogUnavailableError
 from nearfeed_contracts.topics import READER_RETENTION, TOPICS, Topic
 

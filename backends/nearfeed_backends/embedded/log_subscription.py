@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from nearfeed_backends.embedded_log_file import end_of, log_connection
+from nearfeed_backends.embedded.log_file import end_of, log_connection
 from nearfeed_backends.errors import LOG, OtherLogError
 from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
 

@@ -8,8 +8,8 @@ from opensearchpy import OpenSearch, RequestError
 from opensearchpy.helpers import streaming_bulk
 
 from nearfeed_backends.errors import VECTORS
-from nearfeed_backends.opensearch_errors import told, unknown
-from nearfeed_backends.opensearch_mapping import (
+from nearfeed_backends.opensearch.errors import told, unknown
+from nearfeed_backends.opensearch.mapping import (
     MAX_GRAPH_K,
     MAX_K,
     OpenSearchSettings,

@@ -1,4 +1,4 @@
-"""Runs the revisions on the connection that `nearfeed_backends.database` hands over, in its transaction."""
+"""Runs the revisions on the connection of `nearfeed_backends.sql.database`, in its transaction."""
 
 from alembic import context
 

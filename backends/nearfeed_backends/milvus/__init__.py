@@ -1,0 +1,1 @@
+"""The vector store on Milvus, and on Milvus Lite in this process."""

@@ -1,0 +1,1 @@
+"""SQL engines on SQLite and MySQL, and the migrations of the schema."""
