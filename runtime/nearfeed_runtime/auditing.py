@@ -57,7 +57,7 @@ def list_audit(engine: Engine, limit: int = 20, before: int | None = None) -> It
     """A table of the newest changes, newest first, as an operation."""
     with read_connection(engine) as connection:
         found = audited(connection, before, limit)
-    yield Listed(_COLUMNS, tuple(map(_told, found)))
+    yield Listed(_COLUMNS, tuple(map(_to_row, found)))
     if len(found) == limit:
         yield Said(f"Older ones: audit --before {found[-1].number}")
 
@@ -70,6 +70,6 @@ def machine_user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _told(change: Audited) -> tuple[str, ...]:
+def _to_row(change: Audited) -> tuple[str, ...]:
     detail = orjson.dumps(change.detail).decode() if change.detail else ""
     return (str(change.number), format_time(change.at), change.actor, change.action, change.target, detail)

@@ -87,7 +87,7 @@ class MilvusStore:
 
     def create_space(self, space: str, dim: int) -> None:
         """Raises ConflictError for a space that exists with another dimension."""
-        with self._catalogue, self._told(space):
+        with self._catalogue, self._translated_errors(space):
             self._refresh()
             found = self._spaces[space].dim if space in self._spaces else dim
             if found != dim:
@@ -100,7 +100,7 @@ class MilvusStore:
                 self._spaces.setdefault(space, self._found(collection, dim))
 
     def drop_space(self, space: str) -> None:
-        with self._catalogue, self._told(space):
+        with self._catalogue, self._translated_errors(space):
             self._refresh()
             found = self._spaces.pop(space, None)
             if found is not None:
@@ -108,7 +108,7 @@ class MilvusStore:
                     drop_collection(self._client, found.collection, with_graph=self._graph is not None)
 
     def spaces(self) -> frozenset[str]:
-        with self._catalogue, self._told("all"):
+        with self._catalogue, self._translated_errors("all"):
             self._refresh()
             return frozenset(self._spaces)
 
@@ -204,11 +204,11 @@ class MilvusStore:
     @contextmanager
     def _using(self, space: str) -> Iterator[_Space]:
         found = self._spaces.get(space) or self._look_up(space)
-        with found.lock, self._told(space):
+        with found.lock, self._translated_errors(space):
             yield found
 
     def _look_up(self, space: str) -> _Space:
-        with self._catalogue, self._told(space):
+        with self._catalogue, self._translated_errors(space):
             self._refresh()
             if space not in self._spaces:
                 raise _unknown(space)
@@ -233,7 +233,7 @@ class MilvusStore:
             self._spaces[space] = self._found(collection, dim)
 
     @contextmanager
-    def _told(self, space: str) -> Iterator[None]:
+    def _translated_errors(self, space: str) -> Iterator[None]:
         if self._closed:
             raise StoreUnavailableError(f"{VECTORS}: the vector store is closed.")
         try:

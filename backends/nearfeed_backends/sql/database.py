@@ -44,7 +44,7 @@ def open_database(url: str) -> Engine:
     except BaseException as error:
         engine.dispose()
         if isinstance(error, DBAPIError):
-            raise _told(engine, error) from error
+            raise _explained(engine, error) from error
         if isinstance(error, AttributeError) and "Unsupported argument" in str(error):
             raise BackendSettingError(f"{DATABASE}: {error} after the ? of the URL; leave it out.") from None
         raise
@@ -133,7 +133,7 @@ def _bring_to_head(engine: Engine) -> None:
         migrate(connection)
 
 
-def _told(engine: Engine, error: DBAPIError) -> NearfeedError:
+def _explained(engine: Engine, error: DBAPIError) -> NearfeedError:
     cause = str(error.orig)
     remedy = next((text for key, text in _REMEDIES.items() if key in cause), "name one that can be written")
     sentence = f"{DATABASE}: {engine.url} cannot be opened ({cause}); {remedy}."

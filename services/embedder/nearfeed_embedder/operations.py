@@ -70,16 +70,16 @@ def retrain_run(
 
     recipe = recipe_of_run(settings, manifest)
     dataset, _ = yield from _dataset(recipe.settings, engine, until)
-    yield from _told(settings, train_by(recipe, dataset, force=force))
+    yield from _with_summary(settings, train_by(recipe, dataset, force=force))
 
 
 def _train(chosen: Chosen, engine: Engine, until: str | None, *, force: bool) -> Iterator[Step]:
     dataset, end = yield from _dataset(chosen.settings, engine, until)
     task = Task(chosen.settings, engine, dataset, end, force, chosen.configuration)
-    yield from _told(chosen.settings, chosen.trainer.function(task, **chosen.options))
+    yield from _with_summary(chosen.settings, chosen.trainer.function(task, **chosen.options))
 
 
-def _told(settings: EmbedderSettings, training: Training) -> Iterator[Step]:
+def _with_summary(settings: EmbedderSettings, training: Training) -> Iterator[Step]:
     manifest = yield from training
     yield metrics_table(manifest.model, manifest.metrics)
     yield Said(f"Run {manifest.space} is in {settings.runs_url}/{manifest.space}.")

@@ -27,7 +27,7 @@ def known_space(connection: Connection, space: str) -> SpaceRow:
     row = find_space(connection, space)
     if row is None:
         known = list(connection.scalars(select(spaces.c.space).order_by(spaces.c.space)))
-        raise NotFoundError(f"There is no space {space}; {_tell(known)}.")
+        raise NotFoundError(f"There is no space {space}; {_listed(known)}.")
     return row
 
 
@@ -75,5 +75,5 @@ def count_posts(connection: Connection, space: str, *, inferred: bool = False) -
     return connection.scalar(query.where(table.inferred) if inferred else query) or 0
 
 
-def _tell(known: Sequence[str]) -> str:
+def _listed(known: Sequence[str]) -> str:
     return f"those that exist are {', '.join(known)}" if known else "none has been loaded yet"

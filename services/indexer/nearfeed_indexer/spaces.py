@@ -44,7 +44,7 @@ def activate_space(engine: Engine, space: str, actor: str | None = None) -> Iter
     `actor` is who the audit names; without one, the user who runs this process.
     """
     former = committed(engine, partial(_activate, space=space, actor=actor or machine_user()))
-    yield Said(_tell(space, former))
+    yield Said(_describe(space, former))
 
 
 def roll_back(engine: Engine, actor: str | None = None) -> Iterator[Step]:
@@ -94,7 +94,7 @@ def _missing(connection: Connection, row: SpaceRow) -> Iterator[str]:
     yield "it becomes ready when its run is loaded again"
 
 
-def _tell(space: str, former: str | None) -> str:
+def _describe(space: str, former: str | None) -> str:
     if former == space:
         return f"Space {space} is active already."
     if former is None:

@@ -11,7 +11,7 @@ from tests.recommender.experiment_designs import design_of
 from nearfeed_core.experiments.sequences import tuned_for
 from nearfeed_recommender.experiments.guardrails import guardrail_tuning, guardrails_of
 from nearfeed_recommender.experiments.measures import COLUMNS, pairs
-from nearfeed_recommender.experiments.monitor import told
+from nearfeed_recommender.experiments.monitor import describe_guardrail
 from nearfeed_recommender.experiments.records import Experiment
 from nearfeed_recommender.experiments.report_schema import GuardrailOut
 from nearfeed_recommender.experiments.schema import Traffic
@@ -59,7 +59,7 @@ def test_an_arm_without_clicks_is_a_loss_of_all(change: Readers, earlier: bool) 
     assert lost.broken
     assert lost.loss is not None
     assert lost.loss.estimate == pytest.approx(1, abs=0.02)
-    assert told(lost).startswith("guardrail ctr: arm latest loses ")
+    assert describe_guardrail(lost).startswith("guardrail ctr: arm latest loses ")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_the_control_has_nothing_of_is_compared_as_it_is(
     lost = found(GOOD, {**GOOD, **change}, metric=metric, most_loss=0.05)
     assert (lost.absolute, lost.broken) == (absolute, broken)
     if absolute and broken:
-        assert "where the control has none, and 0.01 is the most allowed" in told(lost)
+        assert "where the control has none, and 0.01 is the most allowed" in describe_guardrail(lost)
 
 
 def test_guardrails_are_for_large_losses_and_share_alpha() -> None:

@@ -26,10 +26,10 @@ def compare(model: str, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
     own = rankings[model]
     return {
         "readers": len(own.readers),
-        "models": {name: _told(intervals(ranking.values)) for name, ranking in rankings.items()},
-        "gains": {name: _told(gains(own, ranking)) for name, ranking in rankings.items() if name != model},
+        "models": {name: _as_json(intervals(ranking.values)) for name, ranking in rankings.items()},
+        "gains": {name: _as_json(gains(own, ranking)) for name, ranking in rankings.items() if name != model},
     }
 
 
-def _told(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+def _as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: asdict(found[name]) for name in (RECALL, NDCG)}

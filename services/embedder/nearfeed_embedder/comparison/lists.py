@@ -46,12 +46,12 @@ class Lists:
             masked=masked,
             targets=targets,
             candidates=np.ones(len(self.item_ids), np.bool_),
-            told=self._told(on, both),
+            told=self._sentences(on, both),
             texts=texts,
             reader_ids=self.reader_ids,
         )
 
-    def _told(self, on: Part, both: bool) -> tuple[str, ...]:
+    def _sentences(self, on: Part, both: bool) -> tuple[str, ...]:
         targets = self.test if on == "test" else self.valid
         n_readers = int((np.diff(targets.indptr) > 0).sum())
         masked = "a reader's items in train and valid" if both else "a reader's items in train"

@@ -87,7 +87,7 @@ def _neighbours(run: Run, split: Split) -> tuple[Scorer, list[str]]:
     scores = np.concatenate([batch.scores for batch in batches] or [np.empty(0, np.float32)])
     similar = _matrix(run, owners, items, scores, (split.n_items, split.n_items))
     return by_neighbours(similar, split.history), _lacking(
-        split, _stands(similar), "are in none of its lists"
+        split, _has_rows(similar), "are in none of its lists"
     )
 
 
@@ -107,7 +107,7 @@ def _lists(run: Run, split: Split) -> tuple[Scorer, list[str]]:
     list_of[np.flatnonzero(has_own)] = np.flatnonzero(has_own)
     named = int(has_own[split.readers].sum()) if everybody else 0
     told = f"{named} of {len(split.readers)} readers have a list of their own."
-    return by_lists(lists, list_of), [told, *_lacking(split, _stands(lists), "are in none of its lists")]
+    return by_lists(lists, list_of), [told, *_lacking(split, _has_rows(lists), "are in none of its lists")]
 
 
 _SCORERS = {"vectors": _vectors, "neighbours": _neighbours, "lists": _lists}
@@ -145,7 +145,7 @@ def _matrix(
     return matrix
 
 
-def _stands(lists: "csr_matrix") -> NDArray[np.bool_]:
+def _has_rows(lists: "csr_matrix") -> NDArray[np.bool_]:
     return np.bincount(lists.indices, minlength=lists.shape[1]) > 0
 
 

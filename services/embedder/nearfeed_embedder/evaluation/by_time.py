@@ -29,7 +29,7 @@ def split_dataset(dataset: Dataset, by_time: TimeSplit) -> Split:
         masked=matrix_of(*places_of(readings, [case.past for case in by_time.held_out]), shape),
         targets=matrix_of(*places_of(readings, [case.targets for case in by_time.held_out]), shape),
         candidates=by_time.known,
-        told=_told(readings, by_time),
+        told=_sentences(readings, by_time),
         times=before.time,
         cut=by_time.cut,
         texts=[post.text for post in dataset.posts],
@@ -61,7 +61,7 @@ def places_of(readings: Readings, rows: Sequence[Rows]) -> tuple[Rows, Rows]:
     return readings.reader[taken], readings.item[taken]
 
 
-def _told(readings: Readings, by_time: TimeSplit) -> tuple[str, ...]:
+def _sentences(readings: Readings, by_time: TimeSplit) -> tuple[str, ...]:
     share = by_time.train.mean() if len(readings) else 0.0
     ranked = int(by_time.known.sum())
     return (

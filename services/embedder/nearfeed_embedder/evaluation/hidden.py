@@ -56,7 +56,7 @@ def split_hidden(dataset: Dataset, hidden: Hidden) -> Split:
         masked=matrix_of(*places_of(readings, [case.past for case in cases]), shape),
         targets=matrix_of(*places_of(readings, [case.targets for case in cases]), shape),
         candidates=candidates,
-        told=_told(readings, hidden, candidates, len(cases)),
+        told=_sentences(readings, hidden, candidates, len(cases)),
         texts=[post.text for post in dataset.posts],
         reader_ids=dataset.reader_ids,
     )
@@ -69,7 +69,7 @@ def _case(readings: Readings, rows: Rows, train: Mask) -> HeldOut | None:
     return HeldOut(int(readings.reader[rows[0]]), past, targets)
 
 
-def _told(readings: Readings, hidden: Hidden, candidates: Mask, readers: int) -> tuple[str, ...]:
+def _sentences(readings: Readings, hidden: Hidden, candidates: Mask, readers: int) -> tuple[str, ...]:
     return (
         f"{hidden.posts.sum()} of {candidates.sum()} posts are hidden with all of their readings.",
         f"Of the others' readings {hidden.train.sum()} are learned from; {readers} readers are described by "

@@ -46,7 +46,7 @@ def train(
     work = partial(one_process.train, *data, seed=seed, stage=stage, stop_after=stop_after)
     if dist.is_initialized():
         from_first((work, validate is not None))
-        validate = validate and partial(_tell_value, validate)
+        validate = validate and partial(_share_value, validate)
     return work(device=device, validate=validate)
 
 
@@ -75,7 +75,7 @@ def _dismiss() -> None:
         from_first(_NOTHING)
 
 
-def _tell_value(validate: Validate, vectors: Vectors) -> float:
+def _share_value(validate: Validate, vectors: Vectors) -> float:
     return from_first(validate(vectors))
 
 

@@ -51,7 +51,7 @@ def by_readers(groups: Sequence[Group]) -> Scores:
     return np.array([post.readers for group in groups for post in group.posts], np.float32)
 
 
-def told(model: str, found: Mapping[str, Values]) -> dict[str, object]:
+def summary(model: str, found: Mapping[str, Values]) -> dict[str, object]:
     """The metrics of a manifest: means with 95 % intervals over groups, and paired gains over the others."""
     others = {name: values for name, values in found.items() if name != model}
     gains = {

@@ -8,7 +8,7 @@ from nearfeed_core.ranking_features import FeatureSpec, Featuriser, fit_spec
 from nearfeed_embedder.rankers.examples import Group, Table, TimeParts, table_of
 from nearfeed_embedder.rankers.fitting import Fit, Fitted, Task
 from nearfeed_embedder.rankers.lambdamart import fit_lambdamart
-from nearfeed_embedder.rankers.measures import by_readers, given_order, measured, told
+from nearfeed_embedder.rankers.measures import by_readers, given_order, measured, summary
 from nearfeed_embedder.stages import Stage
 
 NEURAL = ("fm", "ffm", "wide-deep", "deepfm")
@@ -34,7 +34,7 @@ def evaluate_ranker(name: str, parts: TimeParts, seed: int) -> Stage[tuple[int, 
         "order as served": measured(given_order(parts.test), test),
         "popularity": measured(by_readers(parts.test), test),
     }
-    return tried.rounds, told(name, found)
+    return tried.rounds, summary(name, found)
 
 
 def fit_stopped(

@@ -46,7 +46,7 @@ def choose_options(
         elif key in trainer.settings:
             instead[key] = value
         else:
-            told = _told(trainer, settings)
+            told = _describe(trainer, settings)
             raise UnknownOptionError(f"{name} has no option {key!r}; its options: {told}.")
     effective = load_settings(EmbedderSettings, **{**settings.model_dump(), **instead})
     return Chosen(trainer, effective, options)
@@ -84,6 +84,6 @@ def _checked(name: str, trainer: Trainer, key: str, value: Any) -> Any:
         raise UnknownOptionError(f"{name}: {key} cannot be {value!r}: {fault}.") from None
 
 
-def _told(trainer: Trainer, settings: EmbedderSettings) -> str:
+def _describe(trainer: Trainer, settings: EmbedderSettings) -> str:
     known = {**{name: getattr(settings, name) for name in trainer.settings}, **trainer.defaults}
     return ", ".join(f"{key}={value}" for key, value in known.items()) or "none"

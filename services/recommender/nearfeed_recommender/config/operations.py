@@ -92,7 +92,7 @@ def list_history(store: ConfigStore, limit: int = 20) -> Iterator[Step]:
             format_time(version.created_at or None),
             version.author,
             version.reason,
-            _told(changes),
+            _format_changes(changes),
         )
         for version, changes in found
     )
@@ -139,5 +139,5 @@ def _listed(changes: Iterable[Change]) -> Iterator[Step]:
         yield Listed(_CHANGES, rows)
 
 
-def _told(changes: Iterable[Change]) -> str:
+def _format_changes(changes: Iterable[Change]) -> str:
     return "\n".join(f"{kind} {name} {change}" for kind, name, change in changes)

@@ -61,7 +61,7 @@ class Names:
     def lacks(self, section: str, name: str) -> bool:
         return name not in getattr(self, section) and name not in self.unread.get(section, ())
 
-    def told(self, section: str) -> str:
+    def known(self, section: str) -> str:
         names = [*getattr(self, section), *self.unread.get(section, ())]
         return f"{section}: {', '.join(sorted(names)) or 'none'}"
 
@@ -114,7 +114,7 @@ def _model_faults(loc: Loc, user: Any, names: Names) -> Iterator[Found]:
         return
     loc = (*loc, "model")
     if names.lacks("models", user.model):
-        yield loc, f"there is no model {user.model!r}; {names.told('models')}"
+        yield loc, f"there is no model {user.model!r}; {names.known('models')}"
     model, fitting = names.models.get(user.model), MODELS_OF[type(user)]
     if model is not None and not isinstance(model, fitting):
         kinds = " or ".join(KIND_OF[kind] for kind in fitting)
@@ -123,7 +123,7 @@ def _model_faults(loc: Loc, user: Any, names: Names) -> Iterator[Found]:
 
 def _provider_faults(loc: Loc, name: str, names: Names) -> Iterator[Found]:
     if names.lacks("providers", name):
-        yield loc, f"there is no provider {name!r}; {names.told('providers')}"
+        yield loc, f"there is no provider {name!r}; {names.known('providers')}"
 
 
 def _source_faults(loc: Loc, name: str, provider: Provider) -> Iterator[Found]:

@@ -25,10 +25,10 @@ def latest_run(runs: Sequence[Run], trainer: str, kind: RunKind) -> Run | None:
 
 def readable_runs(runs_url: str) -> list[Run]:
     """The runs of a store, oldest first, but for those that are broken or being written."""
-    return list_runs(runs_url, on_broken=_tell_broken)
+    return list_runs(runs_url, on_broken=_warn_broken)
 
 
-def _tell_broken(url: str, error: NearfeedError) -> None:
+def _warn_broken(url: str, error: NearfeedError) -> None:
     logger.warning("run cannot be read", run=url, error=str(error))
 
 

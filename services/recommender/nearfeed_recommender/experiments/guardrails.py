@@ -76,7 +76,7 @@ def _loss(guardrail: Guardrail, control: UnitSums, arm: UnitSums, tuning: Tuning
     if base is None or other is None:
         return _Loss(None)
     if guardrail.metric in SHARES:
-        return _Loss(_worse(difference(base, _told_apart(base, other), tuning), guardrail.sign))
+        return _Loss(_worse(difference(base, _separated(base, other), tuning), guardrail.sign))
     found = lift(base, other, tuning)
     if found is not None:
         return _Loss(_worse(found, guardrail.sign))
@@ -95,14 +95,14 @@ def _of_share(base: Estimate | None, other: Estimate | None, sign: int, tuning: 
     """The difference as a share of the control's mean, which is taken as known; without one, as it is."""
     if base is None or other is None:
         return _Loss(None)
-    found = _worse(difference(base, _told_apart(base, other), tuning), sign)
+    found = _worse(difference(base, _separated(base, other), tuning), sign)
     if found is None or base.mean <= 0:
         return _Loss(found, absolute=base.mean <= 0)
     bounds = (found.estimate / base.mean, found.low / base.mean, found.high / base.mean)
     return _Loss(Interval(*bounds, found.p_value))
 
 
-def _told_apart(base: Estimate, other: Estimate) -> Estimate:
+def _separated(base: Estimate, other: Estimate) -> Estimate:
     """The arm with the variance that it had if one of its readers were as the control's, at least.
 
     Where all its readers are alike (every request failed), their variance of 0 would tell nothing.

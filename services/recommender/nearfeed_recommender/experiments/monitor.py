@@ -101,14 +101,14 @@ def guard(store: ExperimentStore, experiment: Experiment, now: int) -> int:
     found = guardrails_of(experiment, sums, earlier=window.days_before > 0)
     broken = {each.arm: each for each in reversed(found) if each.broken}
     for arm, guardrail in broken.items():
-        reason = told(guardrail)
+        reason = describe_guardrail(guardrail)
         logger.warning("guardrail broken", experiment=experiment.name, arm=arm, reason=reason)
         stop_arm(store, experiment.name, arm, Statement(author=AUTHOR, reason=reason))
         BROKEN.labels(experiment.name).inc()
     return len(broken)
 
 
-def told(guardrail: GuardrailOut) -> str:
+def describe_guardrail(guardrail: GuardrailOut) -> str:
     """Why an arm stops."""
     least = guardrail.loss.low if guardrail.loss else 0.0
     if guardrail.absolute:

@@ -55,23 +55,23 @@ def show_one(store: ExperimentStore, name: str) -> Iterator[Step]:
     with read_connection(store.engine) as connection:
         found = experiment_of(connection, name)
     yield Said(yaml_of(found.design.model_dump(mode="json", exclude_unset=True)).rstrip("\n"))
-    yield from _told(found)
+    yield from _report(found)
 
 
 def apply(store: ExperimentStore, text: str, author: str, reason: str, name: str = "") -> Iterator[Step]:
     """Makes or changes a draft by a YAML text. Raises ConfigError with its faults, and ConflictError."""
     design = check_design(yaml_document(text, name), store.configuration.live.current.config)
-    yield from _told(changing.put_draft(store, design, statement_of(author, reason)))
+    yield from _report(changing.put_draft(store, design, statement_of(author, reason)))
 
 
 def start(store: ExperimentStore, name: str, author: str, reason: str) -> Iterator[Step]:
     """Serves a draft."""
-    yield from _told(changing.start(store, name, statement_of(author, reason)))
+    yield from _report(changing.start(store, name, statement_of(author, reason)))
 
 
 def ramp(store: ExperimentStore, name: str, traffic: float, author: str, reason: str) -> Iterator[Step]:
     """Gives an experiment another share of its layer."""
-    yield from _told(changing.ramp(store, name, traffic, statement_of(author, reason)))
+    yield from _report(changing.ramp(store, name, traffic, statement_of(author, reason)))
 
 
 def stop(
@@ -85,9 +85,9 @@ def stop(
     """Ends an experiment, or one of its arms."""
     statement = statement_of(author, reason)
     if arm is not None:
-        yield from _told(changing.stop_arm(store, name, arm, statement))
+        yield from _report(changing.stop_arm(store, name, arm, statement))
     else:
-        yield from _told(changing.stop(store, name, statement, adopted))
+        yield from _report(changing.stop(store, name, statement, adopted))
 
 
 def results(store: ExperimentStore, name: str) -> Iterator[Step]:
@@ -138,7 +138,7 @@ def _row(found: Experiment) -> tuple[str, ...]:
     )
 
 
-def _told(found: Experiment) -> Iterator[Step]:
+def _report(found: Experiment) -> Iterator[Step]:
     traffic = found.traffic
     rows = tuple(
         (

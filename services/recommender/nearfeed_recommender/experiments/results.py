@@ -67,7 +67,7 @@ def with_last_intervals(results: Results, before: Results | None) -> Results:
         "mismatch": mismatch,
         "guardrails": before.guardrails if before else [],
         "removed": before.removed if before else dict.fromkeys(results.removed, 0.0),
-        "verdict": f"{verdict} {_told(until)}",
+        "verdict": f"{verdict} {_until_text(until)}",
         "intervals_until": until,
     }
     return results.model_copy(update=changes)
@@ -81,7 +81,7 @@ def _with_intervals(arm: ArmResult, last: ArmResult | None) -> ArmResult:
     return arm.model_copy(update={"metrics": metrics})
 
 
-def _told(until: datetime | None) -> str:
+def _until_text(until: datetime | None) -> str:
     counted = "The ledger goes back 30 days: counts and means are of these"
     if until is None:
         return f"{counted}, and no differences were kept from before."

@@ -37,12 +37,12 @@ def _needed(connection: Connection, config: Config) -> Iterator[Found]:
         for arm in experiment.live_arms:
             provider = experiment.design.arms[arm]
             if provider is not None and provider not in config.providers:
-                yield ("providers", provider), f"is missing, and arm {arm!r} of {_told(experiment)} asks it"
+                yield ("providers", provider), f"is missing, and arm {arm!r} of {_named(experiment)} asks it"
         place = experiment.design.place
         if place.page is not None and not has_place(config, place):
             yield (
                 ("pages", place.page),
-                f"has no section {place.section!r}, at which {_told(experiment)} runs",
+                f"has no section {place.section!r}, at which {_named(experiment)} runs",
             )
 
 
@@ -66,7 +66,7 @@ def _target_faults(config: Config, place: Place) -> Iterator[Found]:
         )
 
 
-def _told(experiment: Experiment) -> str:
+def _named(experiment: Experiment) -> str:
     return f"the running experiment {experiment.name!r} (to end it: experiments stop {experiment.name})"
 
 

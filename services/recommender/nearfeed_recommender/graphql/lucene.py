@@ -59,10 +59,10 @@ def _parsed(search: str) -> tree.Item:
     try:
         return parse(search)
     except ParseError as error:
-        raise ArgumentError(ARGUMENT, _told(str(error))) from None
+        raise ArgumentError(ARGUMENT, _explained(str(error))) from None
 
 
-def _told(fault: str) -> str:
+def _explained(fault: str) -> str:
     for pattern in (_UNEXPECTED, _ILLEGAL):
         if found := pattern.search(fault):
             return _at(int(found[2]), f"{found[1]!r} is not expected")

@@ -75,7 +75,7 @@ def readings_of_readers(
 
     def query(key: OfReader) -> Select[Any]:
         newest = interactions.c.newest_at
-        wanted = _stands(newest) if key.kinds is None else or_(false(), *map(_has, key.kinds))
+        wanted = _is_in_force(newest) if key.kinds is None else or_(false(), *map(_has, key.kinds))
         return (
             _live_readings()
             .where(interactions.c.user_id == key.user_id, wanted)
@@ -95,7 +95,7 @@ def readings_of_posts(
         newest = interactions.c.newest_at
         return (
             _live_readings()
-            .where(interactions.c.item_id == key.id, _stands(newest))
+            .where(interactions.c.item_id == key.id, _is_in_force(newest))
             .order_by(newest.desc(), interactions.c.user_id)
             .limit(key.limit)
         )
@@ -112,13 +112,13 @@ def _live_readings() -> Select[Any]:
     )
 
 
-def _stands(time: ColumnElement[int]) -> ColumnElement[bool]:
+def _is_in_force(time: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether there is such a time, later than a reset of the reader."""
     return time > func.coalesce(reader_resets.c.reset_at, LONG_AGO)
 
 
 def _has(kind: Kind) -> ColumnElement[bool]:
-    return _stands(interactions.c[f"{kind}_at"])
+    return _is_in_force(interactions.c[f"{kind}_at"])
 
 
 def _weighed(
@@ -145,7 +145,7 @@ def _newest_times(connection: Connection, readers: Iterable[str]) -> dict[str, i
         query = (
             select(interactions.c.user_id, func.max(interactions.c.newest_at))
             .outerjoin(reader_resets, reader_resets.c.user_id == interactions.c.user_id)
-            .where(interactions.c.user_id.in_(chunk), _stands(interactions.c.newest_at))
+            .where(interactions.c.user_id.in_(chunk), _is_in_force(interactions.c.newest_at))
             .group_by(interactions.c.user_id)
         )
         found.update({user_id: newest for user_id, newest in connection.execute(query)})

@@ -117,14 +117,14 @@ def _config_faults(error: ConfigError) -> list[FieldFault]:
 def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, _NO_JSON):
-        fault = FieldFault(field="body", message=f"is no JSON: {_told(error.__cause__)}")
+        fault = FieldFault(field="body", message=f"is no JSON: {_message_of(error.__cause__)}")
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{fault.field}: {fault.message}", [fault])
     answer = problem(HTTPStatus(error.status_code), str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
 
 
-def _told(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else "it is not in UTF-8"
 
 

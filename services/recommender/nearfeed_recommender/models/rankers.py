@@ -34,7 +34,7 @@ class Ranker:
 
 def load_ranker(run: Run) -> Ranker:
     """Raises BrokenRunError with the file and what is wrong with it."""
-    told = _told(run)
+    told = _description_of(run)
     path = run.path(RANKER)
     kind, file = told.get("format"), told.get("file")
     if kind not in _LOADERS:
@@ -48,7 +48,7 @@ def load_ranker(run: Run) -> Ranker:
     return Ranker(Featuriser(spec), _LOADERS[kind](run, file, spec))
 
 
-def _told(run: Run) -> dict[str, Any]:
+def _description_of(run: Run) -> dict[str, Any]:
     try:
         told = orjson.loads(run.read_bytes(RANKER))
     except orjson.JSONDecodeError as error:

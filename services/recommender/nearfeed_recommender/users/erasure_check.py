@@ -87,7 +87,7 @@ def report_erasure(check: partial[ErasureReport], user_id: str) -> Iterator[Step
     """The report as a table. Raises RemainsError where it is not done."""
     report = check(user_id)
     if report.remains:
-        yield Listed(COLUMNS, tuple(_told(each) for each in report.remains))
+        yield Listed(COLUMNS, tuple(_row_of(each) for each in report.remains))
     yield from map(Said, report.notes)
     if report.erased_at is None:
         raise RemainsError(f"Reader {user_id} has not been erased: DELETE /v1/users/{user_id} does so.")
@@ -176,7 +176,7 @@ def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _told(each: Remains) -> tuple[str, ...]:
+def _row_of(each: Remains) -> tuple[str, ...]:
     return (each.where, each.what, "no end" if each.until is None else _time(each.until))
 
 

@@ -144,17 +144,17 @@ def set_all(transaction: Connection, user_id: str, control: Control, targets: Se
     raise_revisions(transaction, [user_id])
     rows = [{"user_id": user_id, "control": control, "target": target, "set_at": at} for target in targets]
     upsert(transaction, reader_controls, rows, keep=["set_at"])
-    _tell(transaction, user_id, control, targets, at, active=True)
+    _publish(transaction, user_id, control, targets, at, active=True)
 
 
 def _lift(transaction: Connection, user_id: str, control: Control, targets: Sequence[str], at: int) -> None:
     raise_revisions(transaction, [user_id])
     own = (reader_controls.c.user_id == user_id) & (reader_controls.c.control == control)
     transaction.execute(delete(reader_controls).where(own, reader_controls.c.target.in_(targets)))
-    _tell(transaction, user_id, control, targets, at, active=False)
+    _publish(transaction, user_id, control, targets, at, active=False)
 
 
-def _tell(
+def _publish(
     transaction: Connection,
     user_id: str,
     control: Control,

@@ -48,7 +48,7 @@ class Holding:
         query = select(func.count()).select_from(self.table).where(self.of(user_id))
         return int(connection.scalar(query) or 0)
 
-    def told(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def to_json(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row as JSON has it, without the user's id and the number of its change."""
         return {name: self._form(name)(value) for name, value in row.items() if name not in _OMITTED}
 
@@ -123,7 +123,7 @@ def export_of(engine: Engine, user_id: str) -> Iterator[bytes]:
 def _rows(engine: Engine, holding: Holding, user_id: str) -> Iterator[bytes]:
     after: Sequence[Any] | None = None
     while rows := _rows_after(engine, holding, user_id, after):
-        told = b",".join(orjson.dumps(holding.told(row), option=orjson.OPT_NON_STR_KEYS) for row in rows)
+        told = b",".join(orjson.dumps(holding.to_json(row), option=orjson.OPT_NON_STR_KEYS) for row in rows)
         yield told if after is None else b"," + told
         after = [rows[-1][column.name] for column in holding.table.primary_key]
 

@@ -21,7 +21,7 @@ def visit(client: httpx.Client, tastes: Tastes, number: int, draw: np.random.Gen
         items = [item["id"] for item in feed["items"]]
         draws = draw.random((len(items), 3))
         acts = acts_on(items, tastes.of(number, items), page * POSTS_OF_A_PAGE, draws)
-        _tell(client, reader, feed["request_id"], acts)
+        _send_events(client, reader, feed["request_id"], acts)
         done.update(act.kind for act in acts)
         cursor = feed["next_cursor"]
         if cursor is None or not goes_on(acts, draw.random()):
@@ -36,7 +36,7 @@ def _page(client: httpx.Client, reader: str, cursor: str | None) -> dict[str, An
     return dict(answer.json())
 
 
-def _tell(client: httpx.Client, reader: str, request_id: str, acts: list[Act]) -> None:
+def _send_events(client: httpx.Client, reader: str, request_id: str, acts: list[Act]) -> None:
     if acts:
         told = [{"user_id": reader, "request_id": request_id, **act._asdict()} for act in acts]
         client.post("/v1/events", json={"events": told}).raise_for_status()

@@ -44,11 +44,11 @@ class Job(ABC, Generic[F]):
     def run(self, *, anew: bool = False) -> Iterator[Step]:
         before = State() if anew else state_of(self.engine, self.source.identity, self.kind)
         if before.finished and not self.source.grows:
-            yield Said(f"{self.source.name} was imported before: {self._told(before, State())}.")
+            yield Said(f"{self.source.name} was imported before: {self._summary(before, State())}.")
             return
         after = yield from self._read(before)
         since = before if self.source.grows else State()
-        yield Said(f"{self.source.name}: {self._told(after, since)}.")
+        yield Said(f"{self.source.name}: {self._summary(after, since)}.")
 
     def _read(self, state: State) -> Generator[Step, None, State]:
         """Returns the state at the end of the source."""
@@ -79,7 +79,7 @@ class Job(ABC, Generic[F]):
         name = re.sub(r"[^\w.-]+", "-", self.source.name)
         return written[0] if written else self.folder / f"{name}{suffix}"
 
-    def _told(self, state: State, since: State) -> str:
+    def _summary(self, state: State, since: State) -> str:
         taken = f"{state.rows_taken - since.rows_taken:,} {self.kind} taken in"
         refused = state.rows_refused - since.rows_refused
         if not refused:

@@ -116,9 +116,9 @@ class Relation:
                 result = connection.execute(statement)
                 return _Answer(list(result.keys()), [dict(row) for row in result.mappings()])
         except DBAPIError as error:
-            raise self._told(error) from error
+            raise self._translated(error) from error
 
-    def _told(self, error: DBAPIError) -> Exception:
+    def _translated(self, error: DBAPIError) -> Exception:
         cause = str(error.orig).splitlines()[0].rstrip(". ")
         lost = isinstance(error, OperationalError | InterfaceError) and self.engine.dialect.name != "sqlite"
         if error.connection_invalidated or lost:

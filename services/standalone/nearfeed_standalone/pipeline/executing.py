@@ -45,7 +45,7 @@ def run_pipeline(execution: Execution) -> None:
     with sole_pipeline(execution.engine):
         _begin(execution)
         outputs: dict[str, Json] = {}
-        with _failure_noted(execution):
+        with _failure_recorded(execution):
             for step in execution.pipeline.steps:
                 outputs[step] = _run_step(execution, step, outputs)
         state.end_run(execution.engine, execution.run_id, state.DONE)
@@ -56,7 +56,7 @@ def run_one_step(execution: Execution, step: str) -> None:
     with sole_pipeline(execution.engine):
         _begin(execution)
         steps = execution.pipeline.steps
-        with _failure_noted(execution):
+        with _failure_recorded(execution):
             outputs = state.outputs_of(execution.engine, execution.run_id)
             for before in steps[: steps.index(step)]:
                 if before not in outputs:
@@ -78,7 +78,7 @@ def _begin(execution: Execution) -> None:
 
 
 @contextmanager
-def _failure_noted(execution: Execution) -> Iterator[None]:
+def _failure_recorded(execution: Execution) -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -109,11 +109,11 @@ def _do_or_skip(execution: Execution, step: str, outputs: Mapping[str, Json]) ->
     if former is not None and unchanged and kind.stands(context, former.output):
         _say(execution, "Skipped: its inputs are those of its last success.")
         return former, state.SKIPPED
-    output = _told(execution, kind.work(context, section, outputs))
+    output = _with_progress(execution, kind.work(context, section, outputs))
     return state.Success(fingerprint, output), state.DONE
 
 
-def _told(execution: Execution, work: Work) -> Json:
+def _with_progress(execution: Execution, work: Work) -> Json:
     """What the work returns, after all its steps were told."""
     outputs = []
 

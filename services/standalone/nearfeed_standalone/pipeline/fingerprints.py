@@ -40,10 +40,10 @@ def data_in(engine: Engine, tables: Sequence[Table] = READINGS) -> Json:
     Reads each table once. A change of a row changes a version or a time in it, and so a sum.
     """
     with read_connection(engine) as connection:
-        return {str(table.name): _told(connection, table) for table in tables}
+        return {str(table.name): _counts(connection, table) for table in tables}
 
 
-def _told(connection: Connection, table: Table) -> list[int]:
+def _counts(connection: Connection, table: Table) -> list[int]:
     row = connection.execute(select(func.count(), *_figures(table)).select_from(table)).one()
     return [int(value or 0) for value in row]
 

@@ -42,7 +42,7 @@ def show_run(engine: Engine, run_id: str) -> Iterator[Step]:
             str(row.attempts),
             format_time(row.started_at),
             _took(row, alive),
-            _told(row),
+            _format_row(row),
         )
         for row in state.steps_of(engine, run_id)
     ]
@@ -59,7 +59,7 @@ def _took(row: Row[Any], alive: bool) -> str:
     return f"{((row.ended_at or now_micros()) - row.started_at) / 1_000_000:,.1f} s"
 
 
-def _told(row: Row[Any]) -> str:
+def _format_row(row: Row[Any]) -> str:
     """The error, or of the output what stands alone: names and figures."""
     if row.error:
         return str(row.error)

@@ -49,7 +49,7 @@ def create_key(engine: Engine, wanted: WantedKey, actor: str) -> NewKey:
             return
         _refuse_name_in_use(transaction, key.name)
         _insert(transaction, key)
-        put_audit(transaction, actor, "keys.create", key.name, _told(key))
+        put_audit(transaction, actor, "keys.create", key.name, _audit_detail(key))
 
     committed(engine, work)
     return NewKey(key, minted.text)
@@ -110,7 +110,7 @@ def _put_rotated(transaction: Connection, rotated: Rotated, actor: str) -> None:
     new, old = rotated.new.key, rotated.old
     _insert(transaction, new)
     _set(transaction, old, expires_at=old.expires_at)
-    put_audit(transaction, actor, "keys.rotate", new.name, {**_told(new), "replaces": old.key_id})
+    put_audit(transaction, actor, "keys.rotate", new.name, {**_audit_detail(new), "replaces": old.key_id})
 
 
 def _made(wanted: WantedKey, minted: MintedKey) -> Key:
@@ -152,7 +152,7 @@ def _set(transaction: Connection, key: Key, **values: int | None) -> None:
     transaction.execute(update(api_keys).where(api_keys.c.key_id == key.key_id).values(**values))
 
 
-def _told(key: Key) -> dict[str, Any]:
+def _audit_detail(key: Key) -> dict[str, Any]:
     """What the audit keeps of a new key."""
     expires_at = None if key.expires_at is None else from_micros(key.expires_at).isoformat()
     scopes: Sequence[str] = sorted(key.scopes)
