@@ -43,7 +43,7 @@ from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, K, Ranking, rank,
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
 from nearfeed_embedder.graph.features import vocabulary_of
-from nearfeed_embedder.linear.fold_in import whitened
+from nearfeed_embedder.linear.autoencoder import whitened
 from nearfeed_embedder.parts import Parts
 from nearfeed_embedder.recipe import recipe_of
 from nearfeed_embedder.run import MODEL

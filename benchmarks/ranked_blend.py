@@ -39,8 +39,7 @@ from nearfeed_embedder.evaluation.split import Scorer, Scores, Split
 from nearfeed_embedder.graph.features import vocabulary_of
 from nearfeed_embedder.parts import Parts
 from nearfeed_embedder.rankers.catalogue import Catalogue
-from nearfeed_embedder.rankers.examples import Group, parts_by_time, table_of
-from nearfeed_embedder.rankers.fitting import Fitted, Task
+from nearfeed_embedder.rankers.examples import Fitted, Group, Task, parts_by_time, table_of
 from nearfeed_embedder.rankers.training import fit_of
 from nearfeed_embedder.recipe import recipe_of
 from nearfeed_embedder.settings import EmbedderSettings

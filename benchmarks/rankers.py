@@ -32,8 +32,7 @@ from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import NDCG, RECALL, Ranking, rank
 from nearfeed_embedder.evaluation.split import Scorer, Scores, Split
 from nearfeed_embedder.rankers.catalogue import Catalogue
-from nearfeed_embedder.rankers.examples import Group, parts_by_time
-from nearfeed_embedder.rankers.fitting import Fitted
+from nearfeed_embedder.rankers.examples import Fitted, Group, parts_by_time
 from nearfeed_embedder.rankers.replay import History, ReplayRule, Request, replay, replayed
 from nearfeed_embedder.rankers.training import RANKERS, fit_of, fit_stopped, fit_whole
 from nearfeed_embedder.settings import EmbedderSettings

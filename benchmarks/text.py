@@ -30,8 +30,7 @@ from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.text.encode import encode
 from nearfeed_embedder.text.model import TextModel, TextVectors, load_text_model
-from nearfeed_embedder.text.pairs import Pair, pairs_of
-from nearfeed_embedder.text.simcse import LEARNING_RATE, TUNED_SHARE, fine_tune
+from nearfeed_embedder.text.simcse import LEARNING_RATE, TUNED_SHARE, Pair, fine_tune, pairs_of
 
 RESULTS = Path(__file__).parent / "results" / "text.csv"
 BASE = "base"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfeed_embedder.text.pairs import Pair
+from nearfeed_embedder.text.simcse import Pair
 
 NEW_FILMS = 0.2
 KNOWN_PARTS = (0.6, 0.8)

@@ -1,11 +1,19 @@
 """A plane through vectors, to look at them: principal component analysis (Pearson, 1901)."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nearfeed_core.directions import unit_rows
+Real = TypeVar("Real", np.float32, np.float64)
+
+
+def unit_rows(rows: NDArray[Real]) -> NDArray[Real]:
+    """Rows (n, dim) scaled to length 1; a row of zeros stays as it is."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=rows.dtype)
+
 
 Matrix = NDArray[np.float64]
 

@@ -1,13 +1,30 @@
 """A child process that is started again whenever it ends."""
 
+import ctypes
 import os
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int) -> None:
+    """Makes this process get SIGTERM when the thread that started it ends; only Linux can do that.
+
+    Raises SystemExit where the parent, by its process id, has ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(f"The process {parent} that has started this one is gone.")
+
 
 logger = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.2

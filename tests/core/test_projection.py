@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nearfeed_core.directions import unit_rows
-from nearfeed_core.projection import fit_projection
+from nearfeed_core.projection import fit_projection, unit_rows
 
 VECTORS = st.tuples(st.integers(2, 20), st.integers(2, 6)).flatmap(
     lambda shape: arrays(np.float32, shape, elements=st.floats(-8, 8, width=16))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from nearfeed_core.directions import unit_rows
+from nearfeed_core.projection import unit_rows
 from nearfeed_embedder import newcomers as module
 from nearfeed_embedder.evaluation.ranking import rank
 from nearfeed_embedder.evaluation.split import Split

@@ -17,8 +17,15 @@ from nearfeed_embedder.text.model import (
     load_text_model,
     pool_tokens,
 )
-from nearfeed_embedder.text.pairs import Pair, pairs_of
-from nearfeed_embedder.text.simcse import alike, contrastive_loss, fine_tune, loss_of, similar_lengths
+from nearfeed_embedder.text.simcse import (
+    Pair,
+    alike,
+    contrastive_loss,
+    fine_tune,
+    loss_of,
+    pairs_of,
+    similar_lengths,
+)
 
 OpenTiny = Callable[..., TextModel]
 CPU = torch.device("cpu")

@@ -20,8 +20,7 @@ from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish
 from nearfeed_embedder.towers.fitting import fit_tower, sampled_softmax
 from nearfeed_embedder.towers.moments import batch_of, moments_of, of_each_reader
-from nearfeed_embedder.towers.scoring import fit_past, scorer_of
-from nearfeed_embedder.towers.writing import blocks_of, write_tower
+from nearfeed_embedder.towers.scoring import blocks_of, fit_past, scorer_of, write_tower
 from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
 from nearfeed_runtime.operations import Listed
 

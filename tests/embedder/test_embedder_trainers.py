@@ -21,7 +21,7 @@ from nearfeed_embedder.baselines.item_knn import item_similarities
 from nearfeed_embedder.comparison import quality_gate as worth
 from nearfeed_embedder.comparison.quality_gate import RefusedModelError
 from nearfeed_embedder.evaluation.by_time import read_matrix
-from nearfeed_embedder.linear.fold_in import whitened
+from nearfeed_embedder.linear.autoencoder import whitened
 from nearfeed_embedder.operations import retrain_run, train_run
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.stages import finish

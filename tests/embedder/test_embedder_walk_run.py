@@ -12,12 +12,12 @@ from nearfeed_contracts.runs import GRAPH, list_runs, open_run, run_url
 from nearfeed_core.pixie.files import load
 from nearfeed_core.pixie.ids import Registry, hashes_of
 from nearfeed_core.readings import WeightRule
-from nearfeed_embedder import walk_run
 from nearfeed_embedder.baselines.random_walk import random_walk
 from nearfeed_embedder.dataset import Dataset, TooLittleDataError
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.stages import finish
-from nearfeed_embedder.walk_run import write_walk_run
+from nearfeed_embedder.trainers import random_walk as trainer
+from nearfeed_embedder.trainers.random_walk import write_walk_run
 
 
 def community() -> Dataset:
@@ -54,7 +54,7 @@ def test_nothing_is_left_where_it_fails(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(walk_run, "save", fail)
+    monkeypatch.setattr(trainer, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         write_walk_run(tmp_path.as_uri(), community())
     assert not list(tmp_path.iterdir())

@@ -31,12 +31,11 @@ from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import load_settings
 from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.demo import files
-from nearfeed_standalone.demo.acting import KINDS, acts_on, examination, goes_on
 from nearfeed_standalone.demo.holding_out import split
+from nearfeed_standalone.demo.simulating import NAME, ensure_running
 from nearfeed_standalone.demo.tastes import Tastes
-from nearfeed_standalone.demo.trial import NAME, ensure_running
 from nearfeed_standalone.demo.turns import Simulation, Tally, come_and_go, turns
-from nearfeed_standalone.demo.visiting import visit
+from nearfeed_standalone.demo.visiting import KINDS, acts_on, examination, goes_on, visit
 from nearfeed_standalone.lock import read_owner
 
 seeds = st.integers(0, 2**32)

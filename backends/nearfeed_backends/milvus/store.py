@@ -4,7 +4,7 @@ What differs between Milvus Lite and a server is in `milvus_opening`.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,6 @@ from nearfeed_backends.milvus.collections import (
     space_and_dim,
     space_collections,
 )
-from nearfeed_backends.milvus.filters import expression, one_of
 from nearfeed_backends.milvus.index import MilvusGraph, count, wait_until_seen
 from nearfeed_backends.space_names import SpaceNames
 from nearfeed_backends.vector_checks import check_vector, check_vectors
@@ -34,6 +33,33 @@ from nearfeed_contracts.vector_store import (
     StoreUnavailableError,
     UnknownSpaceError,
 )
+
+
+def expression(where: Filter) -> str:
+    """The Milvus expression of a filter; empty where it allows everything."""
+    terms = []
+    if where.community_ids is not None:
+        terms.append(one_of("community_id", where.community_ids))
+    if where.published_after is not None:
+        terms.append(f"published_at >= {where.published_after}")
+    if where.item_ids is not None:
+        terms.append(one_of("item_id", where.item_ids))
+    if where.exclude_item_ids:
+        terms.append(one_of("item_id", where.exclude_item_ids, "not in"))
+    if where.exclude_author_ids:
+        terms.append(one_of("author_id", where.exclude_author_ids, "not in"))
+    return " and ".join(terms)
+
+
+def one_of(field: str, values: Iterable[str], operator: str = "in") -> str:
+    """`field in ["a", "b"]`."""
+    return f"{field} {operator} [{', '.join(map(_quoted, values))}]"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
 
 MAX_K = 16_384
 _ROWS_PER_CALL = 1_000

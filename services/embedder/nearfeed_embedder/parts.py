@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfeed_contracts.runs import Block
-from nearfeed_core.directions import unit_rows
+from nearfeed_core.projection import unit_rows
 from nearfeed_embedder.linear.autoencoder import Roles
 
 Vectors = NDArray[np.float32]

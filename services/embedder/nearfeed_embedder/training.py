@@ -33,8 +33,7 @@ from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.text.cache import VectorCache
 from nearfeed_embedder.text.encode import encode_in_steps
 from nearfeed_embedder.text.model import TextModel, TextVectors, fingerprint, load_text_model
-from nearfeed_embedder.text.pairs import pairs_of
-from nearfeed_embedder.text.simcse import fine_tune
+from nearfeed_embedder.text.simcse import fine_tune, pairs_of
 from nearfeed_runtime.operations import Progress, Step
 
 RIDGES = (30.0, 100.0, 300.0)

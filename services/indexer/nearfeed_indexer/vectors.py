@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Connection
 
 from nearfeed_contracts.events import Event, ItemVector
@@ -23,9 +24,12 @@ from nearfeed_indexer.contexts import (
     to_bytes,
     write_contexts,
 )
-from nearfeed_indexer.metrics import DROPPED, STORED
 from nearfeed_indexer.posts import deletion_versions, posts_of
 from nearfeed_runtime.changes import lock_changes
+
+STORED = Counter("nearfeed_vectors_stored_total", "Vectors put into a space.", ["space"])
+DROPPED = Counter("nearfeed_vectors_dropped_total", "Vectors that have no effect.", ["reason"])
+
 
 logger = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ Its first argument is the parent's process id; the others are those of `nearfeed
 
 import sys
 
-from nearfeed_runtime.parent import end_with
+from nearfeed_runtime.supervising import end_with
 
 
 def main() -> None:

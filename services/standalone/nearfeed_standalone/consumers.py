@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nearfeed_runtime import metrics
-from nearfeed_runtime.parent import end_with
-from nearfeed_runtime.supervising import SupervisedProcess, supervise
+from nearfeed_runtime.supervising import SupervisedProcess, end_with, supervise
 
 _NICENESS = 5  # who reads a feed waits, who is in an event does not
 _GRACE_SECONDS = 20.0

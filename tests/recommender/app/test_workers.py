@@ -27,7 +27,7 @@ import os, socket, sys
 import uvicorn
 from prometheus_client import Counter
 from nearfeed_runtime.metrics import exposition
-from nearfeed_runtime.parent import end_with
+from nearfeed_runtime.supervising import end_with
 
 end_with(int(sys.argv[2]))
 ASKED = Counter("asked", "Requests for the number of the process.")

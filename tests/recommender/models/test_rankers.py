@@ -24,8 +24,7 @@ from nearfeed_contracts.runs import (
 from nearfeed_core.ranking_features import Featuriser
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
 from nearfeed_embedder.onnx_files import onnx_bytes
-from nearfeed_embedder.rankers.examples import Group
-from nearfeed_embedder.rankers.fitting import Fitted
+from nearfeed_embedder.rankers.examples import Fitted, Group
 from nearfeed_embedder.rankers.training import RANKERS, fit_of, fit_whole
 from nearfeed_embedder.rankers.writing import write_ranker
 from nearfeed_embedder.stages import finish

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_embedder.evaluation.split import Scorer
-from nearfeed_embedder.linear.inverse import ridge_inverse
+from nearfeed_embedder.linear.autoencoder import ridge_inverse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_embedder.comparison.choices import Mask, Part
 from nearfeed_embedder.evaluation.split import Split, matrix_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+Part = Literal["valid", "test"]
+Mask = Literal["train", "train+valid"]
+
 
 PARTS = ("train", "valid", "test")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nearfeed_embedder.comparison.choices import Mask, Part
+from nearfeed_embedder.comparison.lists import Mask, Part
 
 _BY_TIME = "Split by time"
 _LISTS = "Given lists"

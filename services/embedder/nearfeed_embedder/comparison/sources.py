@@ -8,9 +8,8 @@ from sqlalchemy import Engine
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_core.readings import WeightRule
 from nearfeed_core.splits import LEAST_LATER, TRAIN_SHARE, split_by_time
-from nearfeed_embedder.comparison.choices import Mask, Part
 from nearfeed_embedder.comparison.files import read_files, read_texts
-from nearfeed_embedder.comparison.lists import read_lists
+from nearfeed_embedder.comparison.lists import Mask, Part, read_lists
 from nearfeed_embedder.dataset import Dataset
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.split import Split

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfeed_embedder.dataset import Readings, Rows, profile
-from nearfeed_embedder.graph.counters import counters_of
+from nearfeed_embedder.graph.group import counters_of
 from nearfeed_embedder.graph.neighbours import Neighbours
 from nearfeed_embedder.graph.walks import WalkRule, importance_neighbours
 

@@ -5,12 +5,45 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from nearfeed_contracts.errors import NearfeedError
+from nearfeed_core.readings import DAY_MICROS
+from nearfeed_embedder.dataset import Readings
 from nearfeed_embedder.processes import size
+
+COUNTERS = 4
+_YEAR = 365 * DAY_MICROS
+
+
+def counters_of(readings: Readings, n_items: int) -> Tensor:
+    """(n_items, COUNTERS) float32, all 0 for posts without readings.
+
+    The number of readings, their weight, and the number of the last year's, each by the number of
+    readers (log), and the mean weight of a reading over that of all.
+    """
+    if not len(readings):
+        return torch.zeros(n_items, COUNTERS)
+    readers = len(np.unique(readings.reader))
+    relative = readings.weight / readings.weight.mean()
+    count, weight = (np.bincount(readings.item, weights, n_items) for weights in (None, relative))
+    recent = readings.take(readings.time > readings.time.max() - _YEAR)
+    columns = [
+        _log_share(count, readers),
+        _log_share(weight, readers),
+        _log_share(np.bincount(recent.item, minlength=n_items), readers),
+        weight / np.maximum(count, 1) / 2,
+    ]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
+
+
+def _log_share(count: NDArray[np.float64] | NDArray[np.int64], readers: int) -> NDArray[np.float64]:
+    return np.asarray(np.log1p(1000 * count / readers) / 4)
+
 
 T = TypeVar("T")
 # The others wait while the first reads data, encodes texts and evaluates. torchrun ends the group at once

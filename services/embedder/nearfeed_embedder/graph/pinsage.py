@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
-from nearfeed_embedder.graph.counters import COUNTERS
 from nearfeed_embedder.graph.features import Features
+from nearfeed_embedder.graph.group import COUNTERS
 from nearfeed_embedder.graph.neighbours import Neighbours, pool_neighbours
 
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from nearfeed_embedder.dataset import Readings
-from nearfeed_embedder.graph.counters import counters_of
 from nearfeed_embedder.graph.features import Features
 from nearfeed_embedder.graph.folds import Fold, draw_examples, reader_folds
-from nearfeed_embedder.graph.group import add_gradients, own_share
+from nearfeed_embedder.graph.group import add_gradients, counters_of, own_share
 from nearfeed_embedder.graph.pinsage import PinSage, Readership, Shape
 from nearfeed_embedder.graph.spectrum import spectral_ids
 from nearfeed_embedder.graph.walks import WalkRule, importance_neighbours

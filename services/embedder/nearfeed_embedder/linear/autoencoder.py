@@ -15,12 +15,52 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.sparse.linalg import eigsh
 
-from nearfeed_embedder.linear.inverse import ridge_inverse
+from nearfeed_contracts.runs import Block
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Matrix = NDArray[np.float64]
+
+
+def ridge_inverse(gram: Matrix, ridge: float | Matrix) -> Matrix:
+    """(gram + diag(ridge))⁻¹ of a symmetric gram (n, n), by Cholesky; `ridge` is a number or (n).
+
+    The gram is overwritten. Raises ValueError where the sum is not positive definite.
+    """
+    gram[np.diag_indices(len(gram))] += ridge
+    factor, info = linalg.lapack.dpotrf(gram, lower=True, overwrite_a=True)
+    if info:
+        raise ValueError(f"ridge must be above 0, not {ridge}")
+    inverse, _ = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """`vectors` (items, factors) are what is searched and what a reading adds; `blocks` pool them."""
+
+    vectors: NDArray[np.float32]
+    blocks: tuple[Block, ...]
+
+
+def whitened(factors: NDArray[np.float32], *, ridge: float, alpha: float) -> Whitened:
+    """Item factors Y (items, factors) so whitened that pooling by `ridge` folds a reader in.
+
+    Hu, Koren and Volinsky (ICDM 2008, section 4) fold a reader in by u = (M + Σ (c - 1) y yᵀ)⁻¹ Σ c y, where
+    M = YᵀY + ridge·I and c is a reading's confidence: `alpha`, above 1, at weight 1. With the vectors
+    v = √(alpha - 1)·M^(-1/2) y the pooled reader is a = (I + Σ v vᵀ)⁻¹ Σ v, and the inner product of v and a
+    is that of y and u but for the scale alpha / (alpha - 1). A reading of another weight w counts
+    w·(alpha - 1) in both sums, so that one of weight 0 counts nothing. The inner product of two vectors is
+    the similarity of two items in section 5 of the paper.
+    """
+    y = factors.astype(np.float64)
+    values, directions = np.linalg.eigh(y.T @ y + ridge * np.eye(y.shape[1]))
+    vectors = np.sqrt(alpha - 1) * (y @ (directions / np.sqrt(values)) @ directions.T)
+    block = Block(start=0, dim=y.shape[1], pooling="ridge", scale=alpha / (alpha - 1))
+    return Whitened(vectors.astype(np.float32), (block,))
+
+
 Vectors = NDArray[np.float32]
 
 

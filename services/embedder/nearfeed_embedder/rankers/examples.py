@@ -1,15 +1,17 @@
 """What rankers learn from: posts that a reader was shown at once, and which of them they read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfeed_contracts.errors import NearfeedError
-from nearfeed_core.ranking_features import Features, Featuriser
+from nearfeed_core.ranking_features import Features, FeatureSpec, Featuriser
 from nearfeed_core.ranking_inputs import PostInputs, ReaderInputs
+from nearfeed_embedder.stages import Stage
 
 DAY_MICROS = 86_400_000_000
 LABEL_DAYS = 7.0
@@ -94,3 +96,35 @@ def parts_by_time(groups: Sequence[Group], *, train: float = 0.7, valid: float =
             f"{len(groups)} are such: serve more, or train on past readings (from_history=true)."
         )
     return parts
+
+
+Format = Literal["lightgbm", "onnx"]
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to fit: with `valid` it stops by that, without it after `rounds` (trees or epochs)."""
+
+    spec: FeatureSpec
+    train: Table
+    seed: int
+    valid: Table | None = None
+    rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A ranker: `score` gives (n) scores, higher is better; `write` its content as a file of the format."""
+
+    score: Callable[[Features], NDArray[np.float32]]
+    rounds: int
+    format: Format
+    write: Callable[[], bytes]
+
+    @property
+    def file(self) -> str:
+        return {"lightgbm": "ranker.txt", "onnx": "ranker.onnx"}[self.format]
+
+
+Fit = Callable[[Task], Stage[Fitted]]

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from nearfeed_core.ranking_features import CATEGORIES, FeatureSpec
 from nearfeed_embedder.evaluation.ranking import K
-from nearfeed_embedder.rankers.examples import Table
-from nearfeed_embedder.rankers.fitting import THREADS, Fitted, Task
+from nearfeed_embedder.rankers.examples import THREADS, Fitted, Table, Task
 from nearfeed_embedder.stages import Stage
 from nearfeed_runtime.operations import Progress
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from nearfeed_core.ranking_features import CATEGORIES, Features
 from nearfeed_embedder.evaluation.ranking import NDCG
 from nearfeed_embedder.onnx_files import onnx_bytes
-from nearfeed_embedder.rankers.examples import Table
-from nearfeed_embedder.rankers.fitting import Fitted, Task
+from nearfeed_embedder.rankers.examples import Fitted, Table, Task
 from nearfeed_embedder.rankers.measures import measured
 from nearfeed_embedder.rankers.networks import NETWORKS
 from nearfeed_embedder.stages import Stage

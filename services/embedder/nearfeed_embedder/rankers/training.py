@@ -5,8 +5,7 @@ from functools import partial
 from typing import Any
 
 from nearfeed_core.ranking_features import FeatureSpec, Featuriser, fit_spec
-from nearfeed_embedder.rankers.examples import Group, Table, TimeParts, table_of
-from nearfeed_embedder.rankers.fitting import Fit, Fitted, Task
+from nearfeed_embedder.rankers.examples import Fit, Fitted, Group, Table, Task, TimeParts, table_of
 from nearfeed_embedder.rankers.lambdamart import fit_lambdamart
 from nearfeed_embedder.rankers.measures import by_readers, given_order, measured, summary
 from nearfeed_embedder.stages import Stage

@@ -8,8 +8,7 @@ import orjson
 from nearfeed_contracts.runs import RANKER, Manifest
 from nearfeed_core.ranking_features import FeatureSpec
 from nearfeed_embedder.dataset import Dataset
-from nearfeed_embedder.rankers.examples import Group
-from nearfeed_embedder.rankers.fitting import Fitted
+from nearfeed_embedder.rankers.examples import Fitted, Group
 from nearfeed_embedder.run_folder import new_run, put_file
 
 _LIBRARIES = ("numpy", "lightgbm", "torch", "torch-rechub", "onnx", "onnxscript")

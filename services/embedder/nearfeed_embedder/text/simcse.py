@@ -8,10 +8,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from nearfeed_embedder.settings import Objective
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.text.model import TextModel, embed
-from nearfeed_embedder.text.pairs import Pair
 from nearfeed_runtime.operations import Progress
+
+Pair = tuple[str, str]
+
+
+def pairs_of(texts: Sequence[str], objective: Objective) -> list[Pair]:
+    """One pair of each distinct text, in order: with itself, or its title with its body.
+
+    The title is the first line, the body what follows. A text that has one of them alone is paired
+    with itself, as all are where the objective is unsupervised.
+    """
+    distinct = sorted(set(texts))
+    if objective == "unsupervised":
+        return [(text, text) for text in distinct]
+    return [title_and_body(text) for text in distinct]
+
+
+def title_and_body(text: str) -> Pair:
+    """The first line and the rest, or the text twice where either is blank."""
+    title, _, body = (part.strip() for part in text.partition("\n"))
+    return (title, body) if title and body else (text, text)
+
 
 Lengths = NDArray[np.int64]
 TEMPERATURE = 0.05

@@ -1,23 +1,63 @@
 """How a tower scores posts, and for how many epochs one is best trained."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from nearfeed_contracts.runs import Block, Manifest, write_vectors
 from nearfeed_core.splits import TimeSplit, split_by_time
 from nearfeed_embedder.dataset import Dataset, can_train_on
 from nearfeed_embedder.evaluation.by_time import split_dataset
 from nearfeed_embedder.evaluation.ranking import RECALL, rank
 from nearfeed_embedder.evaluation.split import Scorer
 from nearfeed_embedder.evaluation.vectors import Vectors, by_vectors
+from nearfeed_embedder.onnx_files import onnx_bytes
+from nearfeed_embedder.run_folder import new_run, put_file
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.towers.fitting import fit_tower
-from nearfeed_embedder.towers.writing import blocks_of
 from nearfeed_embedder.towers.youtube import TowerRule, TwoRoles
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+TOWER = "tower.onnx"
+_LIBRARIES = ("numpy", "torch", "onnx", "onnxscript")
+
+
+def blocks_of(dim: int) -> tuple[Block, ...]:
+    """The mean of contexts, and the sum of weights in one column more."""
+    return Block(start=0, dim=dim - 1), Block(start=dim - 1, dim=1, pooling="sum")
+
+
+def write_tower(
+    runs_url: str,
+    name: str,
+    dataset: Dataset,
+    model: TwoRoles,
+    *,
+    metrics: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+) -> Manifest:
+    """Vectors and contexts of the dataset's posts, and `tower.onnx` from `pooled` to `query`."""
+    vectors, contexts = (part.numpy() for part in model.found())
+    dim = vectors.shape[1]
+    ids = [post.item_id for post in dataset.posts]
+    with new_run(runs_url, name) as run:
+        write_vectors(run.url, ids, vectors, contexts=contexts, versions=dataset.versions.tolist())
+        example = (torch.zeros(2, dim),)
+        put_file(run.url, TOWER, onnx_bytes(model.tower, example, inputs=("pooled",), output="query"))
+        return run.seal(
+            dataset,
+            _LIBRARIES,
+            dim=dim,
+            blocks=blocks_of(dim),
+            tower=TOWER,
+            rows={"vectors": len(ids)},
+            metrics=dict(metrics),
+            configuration=dict(configuration),
+        )
 
 
 def fit_past(past: Dataset, rule: TowerRule, seed: int) -> Stage[tuple[TwoRoles, int]]:

@@ -11,7 +11,7 @@ from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_
 from nearfeed_embedder.evaluation.by_time import read_matrix
 from nearfeed_embedder.evaluation.split import Scorer, Split, column_counts
 from nearfeed_embedder.evaluation.vectors import by_vectors_of_some
-from nearfeed_embedder.linear.fold_in import Whitened, whitened
+from nearfeed_embedder.linear.autoencoder import Whitened, whitened
 from nearfeed_embedder.run_folder import new_run
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.trainers.task import Task, Training

@@ -8,8 +8,7 @@ from nearfeed_embedder.comparison.quality_gate import check_quality, metrics_of_
 from nearfeed_embedder.evaluation.split import Scorer, Split
 from nearfeed_embedder.stages import Stage
 from nearfeed_embedder.towers.fitting import fit_tower
-from nearfeed_embedder.towers.scoring import fit_past, scorer_of
-from nearfeed_embedder.towers.writing import write_tower
+from nearfeed_embedder.towers.scoring import fit_past, scorer_of, write_tower
 from nearfeed_embedder.towers.youtube import TowerRule
 from nearfeed_embedder.trainers.task import Task, Training
 from nearfeed_runtime.operations import Progress

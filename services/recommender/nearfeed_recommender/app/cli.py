@@ -29,9 +29,9 @@ from nearfeed_recommender.space_maps import commands as mapping_spaces
 from nearfeed_recommender.users import erasure_cli as erasing
 from nearfeed_runtime.logs import configure_logs
 from nearfeed_runtime.operations import Step, runner_of
-from nearfeed_runtime.parent import end_with
 from nearfeed_runtime.process import opened, run_until_signal, running
 from nearfeed_runtime.settings import load_settings
+from nearfeed_runtime.supervising import end_with
 
 logger = structlog.get_logger(__name__)
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Feed API and event consumer.")

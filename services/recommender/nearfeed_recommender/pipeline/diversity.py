@@ -6,7 +6,7 @@ All take unit rows: vectors (n, dim) of length 1, or zeros for a post that has n
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfeed_core.directions import unit_rows
+from nearfeed_core.projection import unit_rows
 from nearfeed_recommender.catalog.columns import Mask, Rows
 from nearfeed_recommender.catalog.embeddings import Embeddings
 

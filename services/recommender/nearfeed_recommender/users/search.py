@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Column, Connection, Select, func, select
 
 from nearfeed_contracts.tables import interactions, memberships, user_vectors
-from nearfeed_core.directions import unit_rows
+from nearfeed_core.projection import unit_rows
 from nearfeed_recommender.catalog.posts import Post
 from nearfeed_recommender.users.profiles import Profile
 

@@ -1,29 +1,70 @@
 """Simulated readers visit the served feed in the background, and the console is told what comes of it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import httpx
+import orjson
 import polars as pl
 from rich.console import Console
+from sqlalchemy import Connection, Engine
 
 from nearfeed_contracts.fields import now_micros
-from nearfeed_recommender.experiments.records import experiment_of
+from nearfeed_recommender.experiments.records import experiment_of, list_experiments
 from nearfeed_recommender.experiments.report_schema import Results
 from nearfeed_recommender.experiments.snapshots import current_results
-from nearfeed_runtime.operations import show
+from nearfeed_runtime.operations import Operation, show
 from nearfeed_runtime.sql import read_connection
 from nearfeed_standalone.demo.files import HELD_OUT, ITEMS
 from nearfeed_standalone.demo.holding_out import READINGS_OF_A_SIMULATED
 from nearfeed_standalone.demo.tastes import Tastes, tastes_of
-from nearfeed_standalone.demo.trial import ensure_running
 from nearfeed_standalone.demo.turns import Simulation, Tally, come_and_go
 from nearfeed_standalone.demo.visiting import visit
 from nearfeed_standalone.services import Services
+
+NAME = "personal-or-popular"
+CONTROL, PERSONAL = "latest-and-popular", "personal"
+_DESIGN = {
+    "description": "A demonstration with simulated readers: does the personal feed please them more?",
+    "target": "feed",
+    "arms": {CONTROL: "popular-and-latest", PERSONAL: "personal"},
+    "metric": "ctr",
+    "lift": 0.2,
+}
+_STATED = {"author": "nearfeed demo", "reason": "a demonstration with simulated readers"}
+
+
+def ensure_running(engine: Engine, operations: Mapping[str, Operation], console: Console) -> str:
+    """The name of the experiment: the one that runs, or another where the last was stopped.
+
+    Raises ConfigError and ConflictError where the folder's configuration or another experiment stands
+    against it.
+    """
+    with read_connection(engine) as connection:
+        name, state = _newest(connection)
+    if state == "running":
+        console.print(f"experiment {name} goes on", highlight=False)
+        return name
+    if state is None:
+        document = orjson.dumps({"name": name, **_DESIGN}).decode()
+        list(operations["experiments.apply"](text=document, **_STATED))
+    show(operations["experiments.start"](name=name, **_STATED), console)
+    return name
+
+
+def _newest(connection: Connection) -> tuple[str, str | None]:
+    """The name to use and its state; None where there is no such experiment yet."""
+    own = [each for each in list_experiments(connection) if each.name.split("~")[0] == NAME]
+    if not own:
+        return NAME, None
+    if own[0].state == "stopped":
+        return f"{NAME}~{len(own) + 1}", None
+    return own[0].name, own[0].state
+
 
 _TIMEOUT_SECONDS = 10.0
 _NEEDED = {"feed", "events"}
