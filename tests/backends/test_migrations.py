@@ -102,7 +102,7 @@ def test_attributions_get_their_new_names(url: str) -> None:
     engine.dispose()
     engine = open_database(url)
     with engine.connect() as connection:
-        found = dict(connection.execute(select(outcomes.c.item_id, outcomes.c.attribution)).tuples().all())
+        found = dict(connection.execute(select(outcomes.c.item_id, outcomes.c.attribution)).all())
     assert found == {
         "told": "explicit",
         "window": "view_through",
