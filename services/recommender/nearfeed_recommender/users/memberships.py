@@ -1,6 +1,6 @@
 """Which communities a reader has joined, and the controls they set: SQL with the outbox."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -98,11 +98,16 @@ class Controls:
 
 
 def controls_of(connection: Connection, user_id: str) -> Controls:
+    """The controls that a user has set."""
+    return controls_from(set_controls(connection, user_id))
+
+
+def controls_from(given: Iterable[SetControl]) -> Controls:
     """`block` refuses an author, `mute` an author or a tag, `hide` a post, `less` a post and those like it;
     `follow` names an author.
     """
     by_control: dict[str, list[str]] = {control: [] for control in get_args(Control)}
-    for each in set_controls(connection, user_id):
+    for each in sorted(given, key=lambda each: (-each.set_at, each.control, each.target)):
         by_control[each.control].append(each.target)
     return Controls(
         authors=frozenset(by_control["block"] + by_control["mute"]),

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, ScalarSelect, delete, select
 
 from nearfeed_contracts.tables import reader_resets
-from nearfeed_recommender.identity.erasures import erased_since, erasures
+from nearfeed_recommender.identity.erasures import erased_since
 from nearfeed_runtime.changes import raise_revisions
 from nearfeed_runtime.sql import chunks, claim, upsert
 
@@ -76,9 +76,3 @@ def leaves_controls(connection: Connection, secret: bytes, moments: Sequence[tup
         not gone and user_id in known and known[user_id].controls_reset_at < at <= known[user_id].reset_at
         for gone, (user_id, at) in zip(erased, moments, strict=True)
     ]
-
-
-def reset_at_of(connection: Connection, secret: bytes, user_id: str) -> int:
-    """When the reader was reset or erased last, in microseconds; LONG_AGO where never."""
-    reset = resets(connection, [user_id]).get(user_id, LONG_AGO)
-    return max(reset, erasures(connection, secret, {user_id}).get(user_id, LONG_AGO))

@@ -6,25 +6,27 @@ it has.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
-from sqlalchemy import BindParameter, Connection, Engine, String, bindparam, select
+from sqlalchemy import Connection, Engine
 
 from nearfeed_contracts.events import KINDS, Interaction
-from nearfeed_contracts.tables import interactions, memberships, reader_units, user_revisions, user_vectors
 from nearfeed_core.engagements import Values, times_after
 from nearfeed_core.readings import WeightRule
 from nearfeed_recommender.catalog.catalog import ITEMS
 from nearfeed_recommender.catalog.columns import Columns, Rows
 from nearfeed_recommender.catalog.embeddings import CONTEXTS
 from nearfeed_recommender.identity.erasures import hash_user
-from nearfeed_recommender.users.memberships import controls_of
-from nearfeed_recommender.users.reset_marks import reset_at_of
+from nearfeed_recommender.users.memberships import SetControl, controls_from
+from nearfeed_recommender.users.reset_marks import LONG_AGO
 from nearfeed_recommender.users.state import UserState, Vector
 from nearfeed_runtime.point_reads import read_rows
+from nearfeed_runtime.sql import rows_of_driver
 
 _FRESHNESS = (
     "SELECT COALESCE((SELECT revision FROM user_revisions WHERE user_id = ?), "
@@ -58,20 +60,26 @@ def read_freshness(engine: Engine, user_id: str, user_hash: str) -> Freshness:
 _MOST_BYTES = 128 * 2**20
 _MOST_PENDING = 500
 _MOST_PENDING_EVENTS = 100_000
-_USER: BindParameter[str] = bindparam("user", type_=String)
-_INTERACTIONS = (
-    select(
-        interactions.c.item_id, interactions.c.rating_value, *(interactions.c[f"{kind}_at"] for kind in KINDS)
-    )
-    .where(interactions.c.user_id == _USER)
-    .order_by(interactions.c.item_id)
-)
-_REVISION = select(user_revisions.c.revision).where(user_revisions.c.user_id == _USER)
-_JOINED = select(memberships.c.community_id).where(memberships.c.user_id == _USER)
-_UNIT = select(reader_units.c.unit_id).where(reader_units.c.user_id == _USER)
-_VECTORS = select(user_vectors.c.space, user_vectors.c.vector).where(
-    user_vectors.c.user_id == _USER, user_vectors.c.stale.is_(False)
-)
+_TIMES = ", ".join(f"{kind}_at" for kind in KINDS)
+_ERASED_PLACE = 3
+_BLANK = ", ".join(["NULL"] * (1 + len(KINDS)))
+_STATE = f"""
+SELECT 'interaction', item_id, NULL, NULL, NULL, rating_value, {_TIMES}
+FROM interactions WHERE user_id = ?
+UNION ALL SELECT 'revision', NULL, NULL, revision, NULL, {_BLANK} FROM user_revisions WHERE user_id = ?
+UNION ALL SELECT 'reset', NULL, NULL, reset_at, NULL, {_BLANK} FROM reader_resets WHERE user_id = ?
+UNION ALL SELECT 'erased', NULL, NULL, erased_at, NULL, {_BLANK} FROM erased_users WHERE user_hash = ?
+UNION ALL SELECT 'joined', community_id, NULL, NULL, NULL, {_BLANK} FROM memberships WHERE user_id = ?
+UNION ALL SELECT 'control', target, control, set_at, NULL, {_BLANK} FROM reader_controls WHERE user_id = ?
+UNION ALL SELECT 'unit', unit_id, NULL, NULL, NULL, {_BLANK} FROM reader_units WHERE user_id = ?
+UNION ALL SELECT 'vector', spaces.space, NULL, NULL, vector, {_BLANK} FROM spaces CROSS JOIN user_vectors
+WHERE user_vectors.space = spaces.space AND user_vectors.user_id = ? AND NOT stale
+"""  # noqa: S608
+"""All that a state is read from, in one statement and so one round trip.
+
+Its columns: part, name, detail, number, vector, rating, and a time for each kind of event. SQLite keeps the
+order of a cross join: user vectors are found by their key, space and user.
+"""
 
 
 class _Overlaid(NamedTuple):
@@ -151,32 +159,40 @@ class UserStates:
         return overlaid
 
     def _read(self, connection: Connection, user_id: str) -> UserState:
-        asked = {"user": user_id}
-        reset_at = reset_at_of(connection, self._secret, user_id)
-        rows, times, ratings = self._interactions(connection, asked, reset_at)
+        parts = self._parts(connection, user_id)
+        numbers = [number for part in ("reset", "erased") for _, _, number, *_ in parts[part]]
+        reset_at = max(numbers, default=LONG_AGO)
+        rows, times, ratings = self._interactions(parts["interaction"], reset_at)
+        set_controls = (SetControl(control, name, set_at) for name, control, set_at, *_ in parts["control"])
         return UserState(
             user_id=user_id,
-            revision=connection.scalar(_REVISION, asked) or max(reset_at, 0),
+            revision=next((number for _, _, number, *_ in parts["revision"]), max(reset_at, 0)),
             columns=self._columns,
             rule=self._rule,
             rows=rows,
             times=times,
             ratings=ratings,
-            joined=frozenset(connection.scalars(_JOINED, asked)),
-            controls=controls_of(connection, user_id),
+            joined=frozenset(name for name, *_ in parts["joined"]),
+            controls=controls_from(set_controls),
             reset_at=reset_at,
-            unit=connection.scalar(_UNIT, asked) or user_id,
-            vectors={space: _vector(blob) for space, blob in connection.execute(_VECTORS, asked) if blob},
+            unit=next((name for name, *_ in parts["unit"]), user_id),
+            vectors={name: _vector(vector) for name, _, _, vector, *_ in parts["vector"] if vector},
         )
 
-    def _interactions(
-        self, connection: Connection, asked: dict[str, str], reset_at: int
-    ) -> tuple[Rows, Values, Values]:
-        found: Sequence[tuple[object, ...]] = [
-            tuple(row) for row in connection.execute(_INTERACTIONS, asked).all()
-        ]
-        rows = self._columns.reserve(str(row[0]) for row in found)
-        numbers = np.array([row[1:] for row in found], np.float64).reshape(len(found), 1 + len(KINDS))
+    def _parts(self, connection: Connection, user_id: str) -> dict[str, list[tuple[Any, ...]]]:
+        """The rows of _STATE by their part, without it."""
+        asked = [user_id] * _STATE.count("?")
+        asked[_ERASED_PLACE] = self.hash_of(user_id)
+        parts: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        statement = _STATE if connection.dialect.name == "sqlite" else _STATE.replace("?", "%s")
+        for part, *values in rows_of_driver(connection, statement, tuple(asked)):
+            parts[part].append(tuple(values))
+        return parts
+
+    def _interactions(self, found: list[tuple[Any, ...]], reset_at: int) -> tuple[Rows, Values, Values]:
+        found.sort(key=itemgetter(0))
+        rows = self._columns.reserve(row[0] for row in found)
+        numbers = np.array([row[4:] for row in found], np.float64).reshape(len(found), 1 + len(KINDS))
         times, ratings = times_after(numbers[:, 1:], numbers[:, 0], reset_at)
         left = ~np.isnan(times).all(axis=1)
         return rows[left], times[left], ratings[left]
