@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import InvalidatePoolError, NoSuchModuleError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
 from nearfeed_backends.errors import DATABASE, BackendSettingError, missing_driver
 from nearfeed_backends.sql.migrations import current_revision, migrate
@@ -51,7 +51,9 @@ def mysql_engine(url: URL) -> Engine:
             max_overflow=_OVERFLOW,
             pool_timeout=_POOL_SECONDS,
             pool_recycle=_RECYCLE_SECONDS,
+            pool_reset_on_return=None,
             connect_args={
+                "autocommit": True,
                 "charset": "utf8mb4",
                 "collation": "utf8mb4_bin",
                 "connection_timeout": _CONNECT_SECONDS,
@@ -61,6 +63,7 @@ def mysql_engine(url: URL) -> Engine:
         raise missing_driver(DATABASE, url.drivername, "mysql-connector-python") from None
     event.listen(engine, "connect", _make_reader)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "reset", _end_transaction)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
     return engine
@@ -77,14 +80,24 @@ def migrate_alone(engine: Engine) -> None:
 
 
 def _make_reader(connection: Any, _record: Any) -> None:
-    """Transactions of a session read, for most do: those that write say so, at the price of a statement."""
+    """Transactions of a session read, for most do: those that write say so."""
     with closing(connection.cursor()) as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin(connection: Connection) -> None:
-    if not connection.get_execution_options().get(READ_ONLY_OPTION):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+    """A session commits each statement by itself, so that a single SELECT is one round trip and no more."""
+    if connection.get_execution_options().get(READ_ONLY_OPTION):
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.exec_driver_sql("START TRANSACTION READ WRITE")
+
+
+def _end_transaction(connection: Any, _record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    """A connection goes back to the pool without a transaction; the server has said whether there is one."""
+    if not state.terminate_only and connection.in_transaction:
+        connection.rollback()
 
 
 @contextmanager

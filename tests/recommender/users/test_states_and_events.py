@@ -250,9 +250,8 @@ def test_a_state_is_what_sql_and_this_process_know(
     for step in taken:
         take(user, step)
     user.consume()
-    with read_connection(served.engine) as connection:
-        columns = user.hydrator("here").query(user.user_id).columns
-        fresh = UserStates(columns, WeightRule(), SECRET).read(connection, user.user_id)
+    columns = user.hydrator("here").query(user.user_id).columns
+    fresh = UserStates(columns, WeightRule(), SECRET).read(served.engine, user.user_id)
     assert same(user.look("here"), fresh)
     assert same(user.look("there"), fresh)
 
@@ -301,8 +300,7 @@ class Counted:
         self.states = UserStates(self.columns, WeightRule(), SECRET, most_bytes)
 
     def read(self, user_id: str) -> UserState:
-        with read_connection(self._engine) as connection:
-            return self.states.read(connection, user_id)
+        return self.states.read(self._engine, user_id)
 
 
 def test_memory_is_bounded_by_bytes(served: Any) -> None:

@@ -11,18 +11,21 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, select
 
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.tables import items
 from nearfeed_recommender.catalog.columns import Columns
-from nearfeed_runtime.sql import chunks, read_connection
+from nearfeed_runtime.point_reads import read_rows
+from nearfeed_runtime.sql import chunks
 
 _MOST_BYTES = 64 * 2**20
 _OVERHEAD_BYTES = 400
-_POSTS = select(items).where(
+_FIELDS = "item_id, community_id, author_id, title, body, tags, language, url, published_at"
+_POSTS = select(*(items.c[name] for name in _FIELDS.split(", "))).where(
     items.c.item_id.in_(bindparam("ids", expanding=True)), items.c.deleted.is_(False)
 )
+_TEXTS = f"SELECT version, {_FIELDS} FROM items WHERE item_id IN ({{}}) AND NOT deleted"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def posts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Post]:
     """Undeleted posts by id."""
     found: dict[str, Post] = {}
     for chunk in chunks(list(ids)):
-        found.update({row.item_id: _post_of(row) for row in connection.execute(_POSTS, {"ids": chunk})})
+        rows = connection.execute(_POSTS, {"ids": chunk})
+        found.update({post.id: post for row in rows if (post := _post_of(*row))})
     return found
 
 
@@ -86,12 +90,11 @@ class PostTexts:
         return found
 
     def _read(self, ids: list[str]) -> dict[str, PostText]:
-        with read_connection(self._engine) as connection:
-            read = {
-                row.item_id: _text_of(row)
-                for some in chunks(ids)
-                for row in connection.execute(_POSTS, {"ids": some})
-            }
+        read: dict[str, PostText] = {}
+        for some in chunks(ids):
+            statement = _TEXTS.format(", ".join("?" * len(some)))
+            for version, *values in read_rows(self._engine, statement, some):
+                read[values[0]] = _text_of(version, _post_of(*values))
         self._keep(read)
         return read
 
@@ -120,20 +123,21 @@ def encode_post(post: Post) -> bytes:
     return orjson.dumps(vars(post), option=orjson.OPT_UTC_Z)[:-1]
 
 
-def _text_of(row: Row[Any]) -> PostText:
-    post = _post_of(row)
-    return PostText(row.version, post.title, post.community_id, post.author_id, encode_post(post))
+def _text_of(version: int, post: Post) -> PostText:
+    return PostText(version, post.title, post.community_id, post.author_id, encode_post(post))
 
 
-def _post_of(row: Row[Any]) -> Post:
+def _post_of(*fields: Any) -> Post:
+    """A post of the values of _FIELDS."""
+    item_id, community_id, author_id, title, body, tags, language, url, published_at = fields
     return Post(
-        id=row.item_id,
-        community_id=row.community_id,
-        author_id=row.author_id,
-        title=row.title,
-        body=row.body,
-        tags=tuple(orjson.loads(row.tags)),
-        language=row.language,
-        url=row.url,
-        published_at=from_micros(row.published_at),
+        id=item_id,
+        community_id=community_id,
+        author_id=author_id,
+        title=title,
+        body=body,
+        tags=tuple(orjson.loads(tags)),
+        language=language,
+        url=url,
+        published_at=from_micros(published_at),
     )

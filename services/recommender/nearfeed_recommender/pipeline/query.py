@@ -74,8 +74,7 @@ class Hydrator:
             self.follow_posts()
         state = self._states.kept(user_id, fresh.revision)
         if state is None:
-            with read_connection(self._engine) as connection:
-                state = self._states.read(connection, user_id)
+            state = self._states.read(self._engine, user_id)
         self._embeddings.follow(fresh.embeddings)
         return Query(state, wish, fresh.space, now_micros())
 

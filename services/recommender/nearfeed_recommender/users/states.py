@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from nearfeed_contracts.events import KINDS, Interaction
 from nearfeed_core.engagements import Values, times_after
@@ -26,7 +26,6 @@ from nearfeed_recommender.users.memberships import SetControl, controls_from
 from nearfeed_recommender.users.reset_marks import LONG_AGO
 from nearfeed_recommender.users.state import UserState, Vector
 from nearfeed_runtime.point_reads import read_rows
-from nearfeed_runtime.sql import rows_of_driver
 
 _FRESHNESS = (
     "SELECT COALESCE((SELECT revision FROM user_revisions WHERE user_id = ?), "
@@ -114,9 +113,9 @@ class UserStates:
             state = self._kept.get(user_id)
         return self._with_pending(state) if state is not None and state.revision == revision else None
 
-    def read(self, connection: Connection, user_id: str) -> UserState:
-        """The user's state as `connection` has it, which must show one state of SQL."""
-        state = self._read(connection, user_id)
+    def read(self, engine: Engine, user_id: str) -> UserState:
+        """The user's state as SQL has it now."""
+        state = self._read(engine, user_id)
         self._keep(state)
         return self._with_pending(state)
 
@@ -158,8 +157,8 @@ class UserStates:
                 self._overlaid[state.user_id] = _Overlaid(state, pending, overlaid)
         return overlaid
 
-    def _read(self, connection: Connection, user_id: str) -> UserState:
-        parts = self._parts(connection, user_id)
+    def _read(self, engine: Engine, user_id: str) -> UserState:
+        parts = self._parts(engine, user_id)
         numbers = [number for part in ("reset", "erased") for _, _, number, *_ in parts[part]]
         reset_at = max(numbers, default=LONG_AGO)
         rows, times, ratings = self._interactions(parts["interaction"], reset_at)
@@ -179,13 +178,12 @@ class UserStates:
             vectors={name: _vector(vector) for name, _, _, vector, *_ in parts["vector"] if vector},
         )
 
-    def _parts(self, connection: Connection, user_id: str) -> dict[str, list[tuple[Any, ...]]]:
+    def _parts(self, engine: Engine, user_id: str) -> dict[str, list[tuple[Any, ...]]]:
         """The rows of _STATE by their part, without it."""
         asked = [user_id] * _STATE.count("?")
         asked[_ERASED_PLACE] = self.hash_of(user_id)
         parts: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        statement = _STATE if connection.dialect.name == "sqlite" else _STATE.replace("?", "%s")
-        for part, *values in rows_of_driver(connection, statement, tuple(asked)):
+        for part, *values in read_rows(engine, _STATE, asked):
             parts[part].append(tuple(values))
         return parts
 
