@@ -80,7 +80,11 @@ def migrate_alone(engine: Engine) -> None:
 
 
 def _make_reader(connection: Any, _record: Any) -> None:
-    """Transactions of a session read, for most do: those that write say so."""
+    """Transactions of a session read, for most do: those that write say so.
+
+    The driver pings the server before each cursor, which would be one more round trip for each statement.
+    """
+    connection.is_connected = lambda: True
     with closing(connection.cursor()) as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.recommender.users.audiences import START, Audience, audiences, empty_
 from nearfeed_backends.opening import open_store
 from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.vector_store import Filter, Hits, StoredVector, VectorStore
-from nearfeed_recommender.catalog.columns import Columns, PostFacts
+from nearfeed_recommender.catalog.columns import Columns, PostFacts, Rows
 from nearfeed_recommender.config.schema import LanguageFilter
 from nearfeed_recommender.pipeline import search as search_module
 from nearfeed_recommender.pipeline.candidates import Found
@@ -52,12 +52,29 @@ def masked_url(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
     return lambda: f"faiss://{tmp_path_factory.mktemp('vectors')}"
 
 
+class Fetched:
+    """The vectors of a store, asked for each time."""
+
+    def __init__(self, store: VectorStore, columns: Columns) -> None:
+        self._store, self._columns = store, columns
+
+    def of(self, space: str, rows: Rows) -> dict[int, VectorArray]:
+        found = self._store.fetch(space, [self._columns.ids[row] for row in rows.tolist()])
+        return {int(self._columns.rows_of([item])[0]): vector for item, vector in found.items()}
+
+
+def filtered_search(store: VectorStore, eligible: Eligibility, in_process: bool) -> FilteredSearch:
+    kept: Any = Fetched(store, eligible.state.columns)
+    return FilteredSearch(store, kept, in_process)
+
+
 class Limits(NamedTuple):
     """From how many excluded posts on a server is asked in another way, and how many it is asked for then."""
 
     in_process: bool
     excluded: int = 1_000
     named: int = 2_000
+    compared: int = 500
     hits: int = 10_000
 
 
@@ -65,10 +82,11 @@ WAYS = (
     Limits(True),
     Limits(True, hits=1),
     Limits(False),
-    Limits(False, hits=1),
+    Limits(False, compared=0),
+    Limits(False, compared=2, hits=1),
     Limits(False, excluded=0),
-    Limits(False, excluded=0, named=3),
-    Limits(False, excluded=0, named=0),
+    Limits(False, excluded=0, named=3, compared=0),
+    Limits(False, excluded=0, named=0, compared=0),
 )
 
 
@@ -78,6 +96,7 @@ def search_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     limits: Limits = request.param
     monkeypatch.setattr(search_module, "_MOST_EXCLUDED", limits.excluded)
     monkeypatch.setattr(search_module, "_MOST_NAMED", limits.named)
+    monkeypatch.setattr(search_module, "_MOST_COMPARED", limits.compared)
     monkeypatch.setattr(search_module, "_MOST_HITS", limits.hits)
     monkeypatch.setattr(search_module, "_ASKED_MORE", 4 if limits.hits > 1 else 1)
     return limits.in_process
@@ -96,7 +115,7 @@ def test_the_best_posts_that_may_be_shown_are_found(
     """The store lacks some posts, and still has those that were deleted."""
     posts = [post for post in audience.posts if int(post.item_id[1:]) not in lacks]
     eligible, asked = audience.eligibility(), vector(100 + seed)
-    found = FilteredSearch(store_of(posts), search_in).nearest("s", asked, eligible, limit)
+    found = filtered_search(store_of(posts), eligible, search_in).nearest("s", asked, eligible, limit)
     _are_the_best(found, [post for post in posts if audience.allows(post)], eligible, asked, limit)
 
 
@@ -114,9 +133,10 @@ def test_a_store_whose_rows_are_chosen_finds_them_too(
     """The same search sees what is deleted and written again between two questions."""
     posts = [post for post in audience.posts if int(post.item_id[1:]) not in lacks]
     with closing(store_of(posts, masked_url())) as store:
-        search = open_search(store, in_process=True)
-        assert isinstance(search, MaskedSearch)
         eligible, asked = audience.eligibility(), vector(100 + seed)
+        kept: Any = Fetched(store, eligible.state.columns)
+        search = open_search(store, kept, in_process=True)
+        assert isinstance(search, MaskedSearch)
         allowed = [post for post in posts if audience.allows(post)]
         _are_the_best(search.nearest("s", asked, eligible, limit), allowed, eligible, asked, limit)
         store.delete("s", [f"p{number}" for number in again])
@@ -181,8 +201,8 @@ def test_thousands_of_seen_posts_are_left_out(seen: "range | list[int]", in_proc
     eligible = Eligibility(state, Wish(), ("seen", "own"))
     store = store_of(posts)
     asked = vector(7)
-    used = store if in_process else ServerStore(store)
-    found = FilteredSearch(used, in_process).nearest("s", asked, eligible, 50)  # type: ignore[arg-type]
+    used: Any = store if in_process else ServerStore(store)
+    found = filtered_search(used, eligible, in_process).nearest("s", asked, eligible, 50)
     met = set(seen)
     expected = best([post for n, post in enumerate(posts) if n not in met], asked, 50)
     assert [columns.ids[row] for row in found.rows.tolist()] == expected
@@ -197,7 +217,7 @@ def test_what_a_store_cannot_filter_is_made_up_for(in_process: bool) -> None:
     eligible = Eligibility(state, Wish(), (LanguageFilter(language=("en",)),))
     asked = vector(8)
     left = [post for n, post in enumerate(posts) if n % 2 and n % 3 == 0 and n % 4]
-    search, others = FilteredSearch(store_of(posts), in_process), [vector(9), vector(10)]
+    search, others = filtered_search(store_of(posts), eligible, in_process), [vector(9), vector(10)]
     found = search.nearest_to_each("s", [asked, *others], eligible, 20)
     assert len(found) == 3
     for each, own in zip(found, [asked, *others], strict=True):

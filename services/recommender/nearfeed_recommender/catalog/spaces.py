@@ -1,7 +1,7 @@
 """Which spaces there are, and which one is served."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cachetools import TTLCache
 from sqlalchemy import Connection, select
@@ -11,6 +11,7 @@ from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.runs import Block, Manifest
 from nearfeed_contracts.tables import active_space_name, spaces
 from nearfeed_contracts.vector_store import VectorStore
+from nearfeed_recommender.catalog.columns import Rows
 from nearfeed_recommender.catalog.embeddings import Embeddings
 
 
@@ -41,25 +42,23 @@ _MOST = 20_000
 
 
 class StoredVectors:
-    """Thread-safe. A post without a vector is asked for each time."""
+    """Vectors of posts, kept for five minutes. Thread-safe. A post without one is asked for each time."""
 
     def __init__(self, store: VectorStore, embeddings: Embeddings) -> None:
         self._store, self._embeddings = store, embeddings
-        self._kept: TTLCache[tuple[str, int, str], VectorArray] = TTLCache(_MOST, _SECONDS)
+        self._kept: TTLCache[tuple[str, int, int, int], VectorArray] = TTLCache(_MOST, _SECONDS)
         self._lock = threading.Lock()
 
-    def of(self, space: str, item_ids: Sequence[str]) -> Mapping[str, VectorArray]:
-        """The vectors (dim) of those posts that have one. Raises StoreUnavailableError."""
-        own = space, self._embeddings.created_at(space)
+    def of(self, space: str, rows: Rows) -> Mapping[int, VectorArray]:
+        """The vectors (dim) of those posts that have one, by row. Raises StoreUnavailableError."""
+        columns, created_at = self._embeddings.columns, self._embeddings.created_at(space)
+        keys = {row: (space, created_at, row, int(columns.version[row])) for row in rows.tolist()}
         with self._lock:
-            found = {
-                item: vector for item in item_ids if (vector := self._kept.get((*own, item))) is not None
-            }
-        missing = [item for item in item_ids if item not in found]
+            found = {row: vector for row, key in keys.items() if (vector := self._kept.get(key)) is not None}
+        missing = {columns.ids[row]: row for row in keys if row not in found}
         if missing:
-            fetched = self._store.fetch(space, missing)
+            fetched = self._store.fetch(space, list(missing))
             with self._lock:
                 for item, vector in fetched.items():
-                    self._kept[*own, item] = vector
-            found |= fetched
-        return {item: found[item] for item in item_ids if item in found}
+                    found[missing[item]] = self._kept[keys[missing[item]]] = vector
+        return {row: found[row] for row in keys if row in found}

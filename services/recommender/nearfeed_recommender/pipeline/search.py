@@ -11,9 +11,11 @@ from cachetools import LRUCache
 from nearfeed_contracts.events import VectorArray
 from nearfeed_contracts.vector_store import Filter, Hits, InProcessStore, SpaceView, VectorStore
 from nearfeed_recommender.catalog.columns import Columns, Rows
+from nearfeed_recommender.catalog.spaces import StoredVectors
 from nearfeed_recommender.pipeline.candidates import NOTHING, Found
 from nearfeed_recommender.users.eligibility import Eligibility
 
+_MOST_COMPARED = 500
 _MOST_EXCLUDED = 1_000
 _MOST_NAMED = 2_000
 _MOST_HITS = 10_000
@@ -35,9 +37,11 @@ class Search(Protocol):
         ...
 
 
-def open_search(store: VectorStore, *, in_process: bool) -> Search:
-    """The search of a store; `in_process`: it takes any filter at no cost."""
-    return MaskedSearch(store) if isinstance(store, InProcessStore) else FilteredSearch(store, in_process)
+def open_search(store: VectorStore, stored: StoredVectors, *, in_process: bool) -> Search:
+    """The search of a store, whose vectors `stored` keeps; `in_process`: it takes any filter at no cost."""
+    if isinstance(store, InProcessStore):
+        return MaskedSearch(store)
+    return FilteredSearch(store, stored, in_process)
 
 
 class _Layout(NamedTuple):
@@ -86,9 +90,13 @@ class FilteredSearch:
     where they are few, or more posts are asked for and the excluded ones left out here. Where the closest
     posts are left out for a muted tag or their language, more are asked for; where they are so many that a
     server would have to name too many posts, those are found that are among the newest that may be shown.
+
+    Up to 500 posts since a date are compared here, with vectors that are kept, so that a feed asks a server
+    once: for what is closest of all posts.
     """
 
     store: VectorStore
+    stored: StoredVectors
     in_process: bool
 
     def nearest(self, space: str, vector: VectorArray, eligible: Eligibility, limit: int) -> Found:
@@ -99,6 +107,10 @@ class FilteredSearch:
     ) -> list[Found]:
         asked = _Asked(space, vectors, eligible, limit)
         where, counts = eligible.search_filter, (limit, _ASKED_MORE * limit, _MOST_HITS)
+        if where.published_after is not None and not self.in_process:
+            new = eligible.newest_since(where.published_after, _MOST_COMPARED + 1)
+            if len(new) <= _MOST_COMPARED:
+                return self._compared(asked, new)
         if self.in_process or len(where.exclude_item_ids) <= _MOST_EXCLUDED:
             found = self._widened(asked, where, counts)
             return self._among(asked, self._named(eligible)) if found is None else found
@@ -137,6 +149,19 @@ class FilteredSearch:
         where = Filter(item_ids=frozenset(ids[row] for row in rows.tolist()))
         hits = self._hits(asked, asked.limit, where)
         return [_shown(each.item_ids, each.scores, asked) for each in hits]
+
+    def _compared(self, asked: "_Asked", rows: Rows) -> list[Found]:
+        """The closest of some posts (n), by their vectors."""
+        vectors = self.stored.of(asked.space, rows)
+        if not vectors:
+            return [NOTHING for _ in asked.vectors]
+        known = np.fromiter(vectors, np.int32, len(vectors))
+        scores = np.stack(list(vectors.values())) @ np.stack(asked.vectors).T
+        best = np.argsort(-scores, axis=0, kind="stable")[: asked.limit].T
+        return [
+            Found(known[places], of_each[places].astype(np.float64))
+            for places, of_each in zip(best, scores.T, strict=True)
+        ]
 
     def _hits(self, asked: "_Asked", count: int, where: Filter) -> list[Hits]:
         if len(asked.vectors) == 1:

@@ -77,10 +77,11 @@ def wire_answers(
     models = Registry(engine, settings.runs_url, config)
     seconds = search_seconds(settings)
     breaker = StoreBreaker(seconds)
-    search = open_search(store, in_process=not breaker.waits)
+    stored = StoredVectors(store, embeddings)
+    search = open_search(store, stored, in_process=not breaker.waits)
     parts = Parts(
         search=search,
-        stored=StoredVectors(store, embeddings),
+        stored=stored,
         breaker=breaker,
         models=models,
         popularity=popularity,

@@ -106,12 +106,12 @@ class Eligibility:
             count, start, size = count + len(allowed), start + size, 2 * size
         return np.concatenate(found)[:limit] if found else np.empty(0, np.int32)
 
-    def has_posts_since(self, moment: int) -> bool:
-        """Whether a post that was published at `moment` or later may be shown."""
+    def newest_since(self, moment: int, limit: int) -> Rows:
+        """The newest `limit` posts that were published at `moment` or later and may be shown."""
         columns = self.state.columns
         newest = columns.newest_first()
         count = bisect_right(newest, -moment, key=lambda row: -columns.published_at[row])
-        return count > 0 and len(self.first(newest[:count], 1)) > 0
+        return self.first(newest[:count], limit)
 
     @cached_property
     def search_filter(self) -> SearchFilter:

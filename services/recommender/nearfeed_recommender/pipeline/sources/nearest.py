@@ -50,7 +50,7 @@ class NearestToUser:
         if self._spec.hours is not None:
             since = query.now - int(self._spec.hours * HOUR_MICROS)
             eligible = eligible.since(since)
-            if not eligible.has_posts_since(since):
+            if not len(eligible.newest_since(since, 1)):
                 return NOTHING
         pooled = self._vectors.of(query.state, space)
         if pooled is None:
@@ -86,7 +86,7 @@ class SimilarToLast:
 
     def _nearest(self, space: str, query: Query, last: np.ndarray, eligible: Eligibility) -> Found:
         columns, limit = query.columns, self._spec.limit
-        vectors = list(self._stored.of(space, [columns.ids[row] for row in last.tolist()]).values())
+        vectors = list(self._stored.of(space, last).values())
         if not vectors:
             return NOTHING
         found = self._search.nearest_to_each(space, vectors, eligible, limit)
