@@ -1,4 +1,4 @@
-"""The README tells what holds: every setting with its default."""
+"""The page of settings has every setting with its default."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from nearfeed_recommender.settings import RecommenderSettings
 from nearfeed_runtime.settings import Settings
 from nearfeed_standalone.settings import StandaloneSettings
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 GROUPS = [
     ("all", Settings),
     ("recommender", RecommenderSettings),
@@ -33,7 +33,7 @@ def told_default(default: object) -> str:
 
 
 def rows() -> Iterator[str]:
-    """The lines of the README's table of settings."""
+    """The lines of the table of settings."""
     yield "| setting | default | what it is | of |"
     yield "|---|---|---|---|"
     told: set[str] = set()
@@ -47,6 +47,6 @@ def rows() -> Iterator[str]:
 
 
 def test_the_table_of_settings_is_complete_and_true() -> None:
-    text = README.read_text()
+    text = PAGE.read_text()
     table = text.split("<!-- settings:begin -->\n")[1].split("<!-- settings:end -->")[0]
     assert table == "\n".join(rows()) + "\n"
