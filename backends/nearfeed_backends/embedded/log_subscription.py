@@ -10,9 +10,8 @@ from nearfeed_backends.errors import LOG, OtherLogError
 from nearfeed_contracts.event_log import LogUnavailableError, Message, TopicPartition
 
 # Appends of other processes ring no bell in this one: it looks for them, often while some come.
-_LOOK_SECONDS = 0.05
-_OFTEN_SECONDS = 0.005
-_BUSY_SECONDS = 1.0
+# How often another process's appends are looked for, by the seconds without a message.
+_LOOKS = ((1.0, 0.005), (10.0, 0.05), (float("inf"), 0.2))
 _READ = (
     "SELECT offset, key, value, timestamp FROM messages "
     "WHERE topic = ? AND offset >= ? ORDER BY offset LIMIT ?"
@@ -59,7 +58,7 @@ class EmbeddedSubscription:
         self._reading = threading.Lock()
         self._closed = False
         self._empty_at: tuple[int, int] | None = None
-        self._read_at = 0.0
+        self._read_at = time.monotonic()
 
     def poll(self, max_records: int, timeout: float) -> list[Message]:
         """Messages in order by topic; topics take turns in coming first.
@@ -73,8 +72,8 @@ class EmbeddedSubscription:
             left = deadline - time.monotonic()
             if messages or left <= 0:
                 return messages
-            busy = time.monotonic() - self._read_at < _BUSY_SECONDS
-            self._bell.wait(heard, min(left, _OFTEN_SECONDS if busy else _LOOK_SECONDS))
+            quiet = time.monotonic() - self._read_at
+            self._bell.wait(heard, min(left, next(pause for seconds, pause in _LOOKS if quiet < seconds)))
             if self._closed or self._bell.closed:
                 return []
 
