@@ -86,8 +86,8 @@ class MaskedSearch:
 class FilteredSearch:
     """In a store that takes a filter, which knows no topics and languages, and in a server no long lists.
 
-    A vector server takes a long list of excluded posts badly: the posts that may be shown are named instead
-    where they are few, or more posts are asked for and the excluded ones left out here. Where the closest
+    A vector server compares each post with a list of excluded ones. It is asked for as many posts more instead,
+    and the excluded ones are left out here; where few posts may be shown, these are named. Where the closest
     posts are left out for a muted tag or their language, more are asked for; where they are so many that a
     server would have to name too many posts, those are found that are among the newest that may be shown.
 
@@ -105,24 +105,26 @@ class FilteredSearch:
     def nearest_to_each(
         self, space: str, vectors: Sequence[VectorArray], eligible: Eligibility, limit: int
     ) -> list[Found]:
-        asked = _Asked(space, vectors, eligible, limit)
-        where, counts = eligible.search_filter, (limit, _ASKED_MORE * limit, _MOST_HITS)
-        if where.published_after is not None and not self.in_process:
+        asked, where = _Asked(space, vectors, eligible, limit), eligible.search_filter
+        found = self._in_process(asked, where) if self.in_process else self._on_server(asked, where)
+        return self._among(asked, self._named(eligible)) if found is None else found
+
+    def _in_process(self, asked: "_Asked", where: Filter) -> list[Found] | None:
+        return self._widened(asked, where, _counts(asked.limit))
+
+    def _on_server(self, asked: "_Asked", where: Filter) -> list[Found] | None:
+        eligible, excluded = asked.eligible, len(where.exclude_item_ids)
+        if where.published_after is not None:
             new = eligible.newest_since(where.published_after, _MOST_COMPARED + 1)
             if len(new) <= _MOST_COMPARED:
                 return self._compared(asked, new)
-        if self.in_process or len(where.exclude_item_ids) <= _MOST_EXCLUDED:
-            found = self._widened(asked, where, counts)
-            return self._among(asked, self._named(eligible)) if found is None else found
-        named = self._named(eligible)
-        if len(named) <= _MOST_NAMED:
-            return self._among(asked, named)
+        if excluded > _MOST_EXCLUDED:
+            named = self._named(eligible)
+            if len(named) <= _MOST_NAMED:
+                return self._among(asked, named)
         open_filter = replace(where, exclude_item_ids=frozenset())
-        for which, how_many in ((open_filter, counts[1:]), (where, counts)):
-            found = self._widened(asked, which, how_many)
-            if found is not None:
-                return found
-        return self._among(asked, named)
+        found = self._widened(asked, open_filter, _counts(asked.limit + min(excluded, _MOST_EXCLUDED)))
+        return self._widened(asked, where, _counts(asked.limit)) if found is None else found
 
     def _widened(self, asked: "_Asked", where: Filter, counts: Sequence[int]) -> list[Found] | None:
         """Asks for more as long as too few of the hits may be shown; None where the last were too few."""
@@ -167,6 +169,11 @@ class FilteredSearch:
         if len(asked.vectors) == 1:
             return [self.store.search(asked.space, asked.vectors[0], count, where)]
         return self.store.search_many(asked.space, asked.vectors, count, where)
+
+
+def _counts(first: int) -> tuple[int, int, int]:
+    """How many hits are asked for, one after the other, as long as too few of them may be shown."""
+    return first, _ASKED_MORE * first, _MOST_HITS
 
 
 class _Asked(NamedTuple):
