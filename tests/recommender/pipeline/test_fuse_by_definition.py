@@ -48,6 +48,7 @@ def one_by_one(rule: Blend, found: Mapping[str, Ranked], weights: Mapping[str, f
     if isinstance(rule, Fusion):
         return list(_fused(rule.k, lists, weights))
     placed: dict[str, Placed] = {}
+    lists = {name: ranked for name, ranked in lists.items() if ranked}  # who found nothing has no share
     with_share = {name: ranked for name, ranked in lists.items() if name in getattr(rule, "shares", ())}
     if isinstance(rule, Quotas):
         _share_out({name: rule.shares[name] for name in with_share}, with_share, placed)

@@ -86,7 +86,7 @@ class MaskedSearch:
 class FilteredSearch:
     """In a store that takes a filter, which knows no topics and languages, and in a server no long lists.
 
-    A vector server compares each post with a list of excluded ones. It is asked for as many posts more instead,
+    A vector server compares each post with a list of excluded ones. It is asked for that many more instead,
     and the excluded ones are left out here; where few posts may be shown, these are named. Where the closest
     posts are left out for a muted tag or their language, more are asked for; where they are so many that a
     server would have to name too many posts, those are found that are among the newest that may be shown.
