@@ -161,7 +161,7 @@ def _in_turns(pool: Pool, sources: Sequence[int]) -> Placed:
 def _shared_out(
     rule: Quotas, pool: Pool, names: Sequence[str], _weights: Values, _columns: Columns
 ) -> Placed:
-    """Sources without a share come in turn when those with one have run out. Who found nothing has no share."""
+    """Sources without a share come in turn when those with one have run out; an empty one has no share."""
     sharing = [number for number, name in enumerate(names) if name in rule.shares]
     places, source = _apportioned(pool, sharing, [rule.shares[names[number]] for number in sharing])
     rest = _in_turns(pool, [number for number in range(len(names)) if number not in sharing])
