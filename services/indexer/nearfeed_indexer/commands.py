@@ -37,7 +37,7 @@ def _located(run: str) -> str:
 
 
 def _spaces_app(run: Runner) -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True, help="List spaces, choose the one that is served, drop old ones.")
+    app = typer.Typer(no_args_is_help=True, help="List, activate, roll back and drop spaces.")
 
     @app.command("list")
     def list_() -> None:

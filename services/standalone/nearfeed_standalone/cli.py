@@ -30,7 +30,7 @@ ACCESS = "Access"
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data; NEARFEED_DATA_DIR, or nearfeed-data, where it is not given."),
+    typer.Option(help="Data folder; NEARFEED_DATA_DIR or nearfeed-data by default."),
 ]
 
 
@@ -46,7 +46,7 @@ def make_app() -> typer.Typer:
         importing.make_app(_run),
         name="import",
         rich_help_panel=DATA,
-        short_help="Take in posts, readings and memberships from files or an app's database.",
+        short_help="Import posts, events and memberships from files or a database.",
     )
     app.command(rich_help_panel=DATA)(migrate)
     if find_spec("torch") and find_spec("dgl"):

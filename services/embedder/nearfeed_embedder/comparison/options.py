@@ -12,10 +12,8 @@ _LISTS = "Given lists"
 _LIST = "lines of a reader and their items, with blanks between"
 
 Models = Annotated[list[str] | None, typer.Argument(help="Baselines, runs and blends.", show_default=False)]
-Reference = Annotated[
-    str | None, typer.Option(help="The model that gains are over; the first where it is not given.")
-]
-Csv = Annotated[Path | None, typer.Option(help="Write every metric, slice and interval to this file.")]
+Reference = Annotated[str | None, typer.Option(help="The model to compare with; the first one by default.")]
+Csv = Annotated[Path | None, typer.Option(help="Write all metrics, slices and intervals to this file.")]
 Items = Annotated[Path | None, typer.Option(help="Posts in the import format, for their titles.")]
 Interactions = Annotated[
     Path | None,
@@ -37,7 +35,7 @@ TrainFile = Annotated[
 ]
 ValidFile = Annotated[Path | None, typer.Option(help="What models are tuned on.", rich_help_panel=_LISTS)]
 TestFile = Annotated[Path | None, typer.Option(help="What models are reported on.", rich_help_panel=_LISTS)]
-On = Annotated[Part, typer.Option(help="Which of both is to be found.", rich_help_panel=_LISTS)]
+On = Annotated[Part, typer.Option(help="The metric to detect.", rich_help_panel=_LISTS)]
 Masked = Annotated[
     Mask,
     typer.Option(

@@ -11,7 +11,9 @@ from nearfeed_runtime.operations import Runner, show
 
 File = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="A document, as `config show` writes it.")]
 Reason = Annotated[str, typer.Option(help="Why, for the history.", show_default=False)]
-Author = Annotated[str | None, typer.Option(help="Who; the user of this machine where it is not given.")]
+Author = Annotated[
+    str | None, typer.Option(help="Author of the change; the user of this machine by default.")
+]
 _HELP = "What is served: pages, providers, models and relations, as data."
 
 
@@ -54,7 +56,7 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
     def show_(
         version: Annotated[
             int | None,
-            typer.Argument(min=0, help="A version's number; the one that holds where none is given."),
+            typer.Argument(min=0, help="A version number; the served version by default."),
         ] = None,
     ) -> None:
         """Write a version as YAML."""
@@ -68,7 +70,7 @@ def _add_changing(app: typer.Typer, run: Runner) -> None:
         reason: Reason,
         author: Author = None,
         if_version: Annotated[
-            int | None, typer.Option(min=0, help="Apply it only where this version holds.")
+            int | None, typer.Option(min=0, help="Apply only if this version is served.")
         ] = None,
     ) -> None:
         """Serve what a file says, whole or not at all; every process does within two seconds."""
@@ -77,7 +79,7 @@ def _add_changing(app: typer.Typer, run: Runner) -> None:
 
     @app.command()
     def rollback(
-        version: Annotated[int, typer.Argument(min=0, help="The version to go back to, as in `history`.")],
+        version: Annotated[int, typer.Argument(min=0, help="The version to roll back to, as in `history`.")],
         reason: Reason,
         author: Author = None,
     ) -> None:

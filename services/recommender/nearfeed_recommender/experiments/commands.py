@@ -42,9 +42,9 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
             str, typer.Argument(metavar="TARGET", help="Where it is to run: feed, or PAGE/SECTION.")
         ] = "feed",
         metric: Annotated[str, typer.Option(help="What is measured.")] = "ctr",
-        lift: Annotated[float, typer.Option(help="The lift that is to be found; 0.05 is 5 %.")] = 0.05,
-        power: Annotated[float, typer.Option(help="The chance of finding it.")] = 0.8,
-        alpha: Annotated[float, typer.Option(help="The chance of a false alarm.")] = 0.05,
+        lift: Annotated[float, typer.Option(help="Relative lift to detect; 0.05 is 5 %.")] = 0.05,
+        power: Annotated[float, typer.Option(help="Power.")] = 0.8,
+        alpha: Annotated[float, typer.Option(help="False positive rate (alpha).")] = 0.05,
         share: Annotated[float, typer.Option(help="The share of readers of each of the two arms.")] = 0.5,
         comparisons: Annotated[
             int, typer.Option(help="The arms beside the control, the holdout included; they share alpha.")
@@ -57,11 +57,16 @@ def _add_reading(app: typer.Typer, run: Runner) -> None:
 
     @app.command()
     def evaluate(
-        provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="Whose value is asked for.")],
+        provider: Annotated[
+            str, typer.Argument(metavar="PROVIDER", help="The provider or policy to evaluate.")
+        ],
         experiment: Annotated[
-            str | None, typer.Option(help="Whose requests are weighed; the newest that fits otherwise.")
+            str | None,
+            typer.Option(help="The experiment whose requests are used; the newest that fits by default."),
         ] = None,
-        metric: Annotated[str | None, typer.Option(help="What is counted; that of the experiment.")] = None,
+        metric: Annotated[
+            str | None, typer.Option(help="The metric; that of the experiment by default.")
+        ] = None,
         below: Annotated[
             list[str] | None,
             typer.Option(metavar="READINGS:PROVIDER", help="Readers with fewer readings get this provider."),

@@ -33,7 +33,9 @@ Graph = Annotated[GraphSources, Depends(_graph_of)]
 
 
 @router.post(
-    "/graphql", summary="Readers, posts, communities and relations", dependencies=[Depends(require("feed"))]
+    "/graphql",
+    summary="Query users, posts, communities and relations",
+    dependencies=[Depends(require("feed"))],
 )
 async def post_graphql(graph: Graph, caller: Calling, body: QueryIn) -> dict[str, Any]:
     """Answers a query with `data`, and with `errors` that name the argument. The schema tells the rest."""

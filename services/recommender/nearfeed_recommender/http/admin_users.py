@@ -74,7 +74,7 @@ class AroundOut(BaseModel):
     topics: list[TopicOut]
 
 
-@router.get("", summary="Find readers by the beginning of their id")
+@router.get("", summary="Find users by id prefix")
 def get_readers(
     context: Context,
     prefix: Annotated[str, Query(max_length=MAX_ID)] = "",
@@ -85,7 +85,7 @@ def get_readers(
     return ReadersOut(readers=[ReaderOut(**vars(reader)) for reader in found])
 
 
-@router.get("/around", summary="Posts and readers near a reader, and their topics")
+@router.get("/around", summary="Posts, users and topics close to a user")
 def get_around(
     context: Context, user_id: Annotated[Id, Query(description="the reader")], limit: Limit = 10
 ) -> AroundOut:

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/users", tags=["readers"], dependencies=[Depends(r
 
 @router.put(
     "/{user_id}/anonymous/{anonymous_id:path}",
-    summary="Tell under which id a reader was known before",
+    summary="Merge an anonymous id into a user",
     status_code=HTTPStatus.NO_CONTENT,
 )
 def put_anonymous(

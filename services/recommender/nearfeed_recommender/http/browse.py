@@ -27,7 +27,7 @@ class CommunitiesOut(BaseModel):
     after: str | None
 
 
-@router.get("/scopes", summary="What may this key do?")
+@router.get("/scopes", summary="Scopes of the key")
 def get_scopes(caller: Calling) -> ScopesOut:
     return ScopesOut(scopes=sorted(caller.scopes))
 

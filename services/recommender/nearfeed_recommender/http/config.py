@@ -54,7 +54,7 @@ class RollbackIn(Statement):
     version: int = Field(ge=0)
 
 
-@router.get("", summary="What is served")
+@router.get("", summary="The served configuration")
 def get_config(context: Context, response: Response) -> DocumentOut:
     with read_connection(context.engine) as connection:
         found = newest_version(connection)
@@ -62,7 +62,7 @@ def get_config(context: Context, response: Response) -> DocumentOut:
     return DocumentOut(**version_fields(found), document=found.document)
 
 
-@router.put("", summary="Change what is served, as a whole", openapi_extra=DOCUMENT_BODY)
+@router.put("", summary="Replace the configuration", openapi_extra=DOCUMENT_BODY)
 def put_config(
     store: Changing, response: Response, document: Given, statement: Stated, expected: Expected
 ) -> AppliedOut:
@@ -73,7 +73,7 @@ def put_config(
     return applied_out(response, apply_document(store, document, statement, expected))
 
 
-@router.get("/history", summary="Versions, newest first")
+@router.get("/history", summary="Versions of the configuration, newest first")
 def get_history(
     context: Context,
     limit: Annotated[int, Query(ge=1, le=MAX_VERSIONS)] = 20,
@@ -95,7 +95,7 @@ def get_version(context: Context, version: Version) -> DocumentOut:
     return DocumentOut(**version_fields(found), document=found.document)
 
 
-@router.post("/rollback", summary="Go back to a version")
+@router.post("/rollback", summary="Roll back to a version")
 def post_rollback(store: Changing, response: Response, wanted: RollbackIn, expected: Expected) -> AppliedOut:
     """Its document becomes a new version, checked as any other."""
     statement = Statement(author=wanted.author, reason=wanted.reason)

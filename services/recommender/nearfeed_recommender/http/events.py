@@ -90,7 +90,7 @@ OneOrMany = Annotated[
 
 @router.post(
     "/events",
-    summary="Report what users saw and did",
+    summary="Send events",
     status_code=HTTPStatus.ACCEPTED,
     response_model=AcceptedOut,
 )

@@ -93,7 +93,7 @@ def get_experiment(context: Context, name: NamePath) -> ExperimentOut:
         return experiment_out(experiment_of(connection, name))
 
 
-@router.get("/{name}/results", summary="What came of an experiment")
+@router.get("/{name}/results", summary="Results of an experiment")
 def get_results(context: Context, name: NamePath) -> Results:
     """All intervals hold at all looks together. Of one that was stopped they are those of its end.
 
@@ -104,7 +104,7 @@ def get_results(context: Context, name: NamePath) -> Results:
         return latest_results(connection, experiment_of(connection, name), now_micros())
 
 
-@router.get("/{name}/course", summary="How an experiment's metric has gone")
+@router.get("/{name}/course", summary="A metric of an experiment over time")
 def get_course(context: Context, name: NamePath) -> CourseOut:
     """Kept hour by hour, and more often while an experiment is young."""
     with read_connection(context.engine) as connection:
@@ -112,14 +112,14 @@ def get_course(context: Context, name: NamePath) -> CourseOut:
         return CourseOut(metric=found.design.metric, points=course_of(connection, name))
 
 
-@router.post("/size", summary="How many readers and days an experiment needs")
+@router.post("/size", summary="Sample size of an experiment")
 def post_size(context: Context, plan: Plan) -> Size:
     """From what the ledger has of the place where it is to run."""
     with read_connection(context.engine) as connection:
         return size_of_plan(connection, plan, now_micros())
 
 
-@router.post("/evaluate", summary="What a provider or policy would have earned")
+@router.post("/evaluate", summary="Off-policy evaluation of a provider or policy")
 def post_evaluate(context: Context, policy: Policy) -> Evaluation:
     """Weighs requests of an experiment in which every provider of the policy was an arm."""
     config = context.configuration.live.current.config
@@ -127,7 +127,7 @@ def post_evaluate(context: Context, policy: Policy) -> Evaluation:
         return evaluate(connection, config, policy, now_micros())
 
 
-@router.put("/{name}", summary="Make or change a draft", openapi_extra=DOCUMENT_BODY)
+@router.put("/{name}", summary="Create or change a draft", openapi_extra=DOCUMENT_BODY)
 def put_experiment(changing: Changing, name: NamePath, document: Given, statement: Stated) -> ExperimentOut:
     """The body is the design, in JSON, or in YAML with `content-type: application/yaml`."""
     config = changing.configuration.live.current.config
@@ -141,7 +141,7 @@ def start(changing: Changing, name: NamePath, statement: Stated) -> ExperimentOu
     return experiment_out(store.start(changing, name, statement))
 
 
-@router.post("/{name}/ramp", summary="Give an experiment more or less traffic")
+@router.post("/{name}/ramp", summary="Change the traffic of an experiment")
 def ramp(
     changing: Changing,
     name: NamePath,

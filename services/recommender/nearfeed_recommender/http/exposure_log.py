@@ -95,14 +95,14 @@ class LedgerOut(BaseModel):
     missing: int
 
 
-@router.get("", summary="What was served in the last hours, and what came of it")
+@router.get("", summary="Exposures and attributed events of the last hours")
 def get_ledger(context: Context, hours: Annotated[float, Query(gt=0, le=MAX_HOURS)] = 24) -> LedgerOut:
     with read_connection(context.engine) as connection:
         summary = summary_of(connection, now_micros() - int(hours * HOUR_MICROS))
     return LedgerOut.model_validate({**vars(summary), "since": from_micros(summary.since)})
 
 
-@router.get("/{request_id}", summary="An answer, and what came of it")
+@router.get("/{request_id}", summary="A response and its attributed events")
 def get_answer(
     context: Context, request_id: Annotated[Id, Path(description="request_id of the answer")]
 ) -> AnswerOut:

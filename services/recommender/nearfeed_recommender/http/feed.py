@@ -83,7 +83,7 @@ class FeedOut(BaseModel):
     items: list[FeedItemOut]
 
 
-@router.get("/feed", summary="The reader's personal feed", response_model=FeedOut)
+@router.get("/feed", summary="The personal feed of a user", response_model=FeedOut)
 async def get_feed(
     request: Request,
     context: Context,

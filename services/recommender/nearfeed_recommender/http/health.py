@@ -23,12 +23,12 @@ T = TypeVar("T")
 _SECONDS = 4.0
 
 
-@router.get("/healthz", summary="Is the process alive?")
+@router.get("/healthz", summary="Liveness")
 async def healthz(request: Request) -> dict[str, str]:
     return {"status": "ok", "version": request.app.version}
 
 
-@router.get("/readyz", summary="Can it answer?")
+@router.get("/readyz", summary="Readiness")
 async def readyz(request: Request, context: Context) -> JSONResponse:
     """503 where SQL does not answer.
 

@@ -114,7 +114,7 @@ def remove_item(context: Context, item_id: ItemId) -> Response:
 
 @router.put(
     "/communities/{community_id:path}",
-    summary="Make a community",
+    summary="Create a community",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[Depends(require("items"))],
 )

@@ -64,7 +64,7 @@ def get_keys(context: Context) -> KeysOut:
     return KeysOut(keys=[KeyOut(**_fields(key)) for key in found])
 
 
-@router.post("", summary="Make a key", status_code=HTTPStatus.CREATED)
+@router.post("", summary="Create a key", status_code=HTTPStatus.CREATED)
 def post_key(context: Context, actor: Actor, wanted: WantedKey) -> NewKeyOut:
     """It holds in this process from the answer on, in every other within two seconds."""
     new = create_key(context.engine, wanted, actor)
@@ -72,7 +72,7 @@ def post_key(context: Context, actor: Actor, wanted: WantedKey) -> NewKeyOut:
     return NewKeyOut(**_new_fields(new))
 
 
-@router.post("/{key_id}/rotate", summary="Make a new key beside one", status_code=HTTPStatus.CREATED)
+@router.post("/{key_id}/rotate", summary="Rotate a key", status_code=HTTPStatus.CREATED)
 def post_rotation(context: Context, actor: Actor, key_id: KeyId, wanted: RotateIn) -> RotatedOut:
     """The new one may do the same, and lives as long as the old one was to live."""
     grace = int(wanted.grace_hours * HOUR_MICROS)

@@ -40,7 +40,7 @@ class PageOut(BaseModel):
     sections: list[SectionOut]
 
 
-@router.get("/pages/{page}", summary="All sections of a page", response_model=PageOut)
+@router.get("/pages/{page}", summary="A page with all sections", response_model=PageOut)
 async def get_page(
     request: Request,
     context: Context,

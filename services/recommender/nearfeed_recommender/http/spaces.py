@@ -110,7 +110,7 @@ def get_spaces(context: Context) -> SpacesOut:
     return SpacesOut(spaces=[_space_out(row, active, built.get(row.space)) for row in rows])
 
 
-@router.get("/maps", summary="Which spaces have a map")
+@router.get("/maps", summary="List the maps of spaces")
 def get_maps(context: Context) -> MapsOut:
     with read_connection(context.engine) as connection:
         known = set(connection.scalars(select(spaces.c.space)))
@@ -125,7 +125,7 @@ def get_map(context: Context, space: Space) -> MapOut:
     return _map_out(context, read_map(context.settings.runs_url, space))
 
 
-@router.post("/map", summary="Make the map of a space", status_code=HTTPStatus.CREATED)
+@router.post("/map", summary="Compute the map of a space", status_code=HTTPStatus.CREATED)
 def post_map(context: Context, space: Space) -> MapOut:
     """As the command `nearfeed map`; of a space with many posts a sample is drawn."""
     with read_connection(context.engine) as connection:
@@ -134,7 +134,7 @@ def post_map(context: Context, space: Space) -> MapOut:
     return _map_out(context, made)
 
 
-@router.get("/map/reader", summary="Where a reader stands on the map of a space")
+@router.get("/map/reader", summary="Position of a user on the map of a space")
 def get_reader_place(context: Context, space: Space, user_id: UserId) -> ReaderPlaceOut:
     pooling = context.pooling
     with read_connection(context.engine) as connection:
@@ -149,7 +149,7 @@ def get_reader_place(context: Context, space: Space, user_id: UserId) -> ReaderP
     return ReaderPlaceOut(x=found.place[0], y=found.place[1], readings=readings)
 
 
-@router.get("/feed", summary="A reader's feed in a space", response_model=PreviewOut)
+@router.get("/feed", summary="The feed of a user in a space", response_model=PreviewOut)
 def get_preview(
     context: Context, space: Space, user_id: UserId, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 20
 ) -> Response:

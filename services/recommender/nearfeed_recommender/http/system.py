@@ -73,7 +73,7 @@ def recent_of(request: Request) -> RecentCalls:
     return cast(RecentCalls, request.app.state.recent)
 
 
-@router.get("/system", summary="How the installation does")
+@router.get("/system", summary="Status of the installation")
 def get_system(context: Context, recent: Annotated[RecentCalls, Depends(recent_of)]) -> SystemOut:
     hour = recent.hour()
     return SystemOut(

@@ -39,7 +39,7 @@ class ErasureOut(BaseModel):
 
 @router.get(
     "/users/{user_id:path}/export",
-    summary="All that is held of a reader",
+    summary="Export the data of a user",
     dependencies=[Depends(require("feed"))],
     response_class=StreamingResponse,
     responses={
@@ -55,7 +55,7 @@ def export(context: Context, user_id: UserId) -> StreamingResponse:
 
 @router.get(
     "/admin/erasure/{user_id:path}",
-    summary="What remains of a reader",
+    summary="Check what remains of an erased user",
     dependencies=[Depends(require("admin"))],
 )
 def get_erasure(context: Context, user_id: UserId) -> ErasureOut:

@@ -112,7 +112,7 @@ def leave(context: Context, user_id: UserId, community_id: CommunityId) -> Respo
 
 @router.get(
     "/{user_id:path}/communities",
-    summary="What a reader has joined",
+    summary="List the communities of a user",
     dependencies=[Depends(require("feed"))],
 )
 def get_communities(context: Context, user_id: UserId) -> MembershipsOut:
@@ -126,7 +126,7 @@ def get_communities(context: Context, user_id: UserId) -> MembershipsOut:
 
 @router.get(
     "/{user_id:path}/controls",
-    summary="What a reader has set",
+    summary="List the controls of a user",
     dependencies=[Depends(require("feed"))],
 )
 def get_controls(context: Context, user_id: UserId) -> ControlsOut:
@@ -153,7 +153,7 @@ def put_control(context: Context, user_id: UserId, control: Control, target: Tar
 
 @router.delete(
     "/{user_id}/controls/{control}/{target:path}",
-    summary="Lift a control",
+    summary="Remove a control",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
 )
@@ -161,7 +161,9 @@ def delete_control(context: Context, user_id: UserId, control: Control, target: 
     return _control(context, user_id, control, target, active=False)
 
 
-@router.get("/{user_id}/vector", summary="What is behind a feed", dependencies=[Depends(require("feed"))])
+@router.get(
+    "/{user_id}/vector", summary="Posts and weights of a user vector", dependencies=[Depends(require("feed"))]
+)
 def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
     with read_connection(context.engine) as connection:
         space = active_space_of(connection)
@@ -185,7 +187,7 @@ def get_vector(context: Context, user_id: UserId) -> ReaderVectorOut:
 
 @router.post(
     "/{user_id:path}/reset",
-    summary="Begin anew",
+    summary="Reset a user",
     status_code=_NO_CONTENT,
     dependencies=[Depends(require("events"))],
 )
@@ -213,7 +215,7 @@ def reset(
 
 @router.delete(
     "",
-    summary="Erase a reader whose id holds a slash",
+    summary="Erase a user whose id contains a slash",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(require("admin"))],
 )
@@ -228,7 +230,7 @@ def erase_by_query(
 
 @router.delete(
     "/{user_id}",
-    summary="Erase a reader",
+    summary="Erase a user",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(require("admin"))],
 )

@@ -15,7 +15,7 @@ def make_app(run: Runner) -> typer.Typer:
     @app.command("map")
     def map_(
         space: Annotated[str, typer.Argument(help="name of a space, as `spaces list` shows it")],
-        posts: Annotated[int, typer.Option(min=2, help="Posts on the map, at most.")] = MOST_POSTS,
+        posts: Annotated[int, typer.Option(min=2, help="Maximum number of posts on the map.")] = MOST_POSTS,
     ) -> None:
         """Make the map of a space that the page shows."""
         show(run("map", {"space": space, "most": posts}))

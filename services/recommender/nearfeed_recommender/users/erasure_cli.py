@@ -10,7 +10,7 @@ from nearfeed_runtime.operations import Runner, show
 
 def make_app(run: Runner) -> typer.Typer:
     """The commands `check` and `prune`, which `run` carries out."""
-    app = typer.Typer(no_args_is_help=True, help="What remains of readers who were erased, and until when.")
+    app = typer.Typer(no_args_is_help=True, help="Check what remains of erased users, and until when.")
 
     @app.command()
     def check(user_id: Annotated[str, typer.Argument(help="The reader.")]) -> None:

@@ -24,7 +24,7 @@ def demo(
             "nearfeed-demo-simulated."
         ),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove what is in the folder first.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the content of the folder first.")] = False,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the readers in training, at most.")
     ] = None,
@@ -33,23 +33,23 @@ def demo(
         bool,
         typer.Option(
             "--simulate",
-            help="Let simulated readers visit, in an experiment: personal feed against latest and popular. "
+            help="Simulate users in an experiment: personal feed against latest and popular posts. "
             "Their taste comes of ratings that are held out from import and training.",
             rich_help_panel=_SIMULATED,
         ),
     ] = False,
     readers: Annotated[
-        int, typer.Option(min=1, help="How many come, at most.", rich_help_panel=_SIMULATED)
+        int, typer.Option(min=1, help="Maximum number of users.", rich_help_panel=_SIMULATED)
     ] = 400,
     minutes: Annotated[
-        float, typer.Option(min=0, help="How long they come.", rich_help_panel=_SIMULATED)
+        float, typer.Option(min=0, help="How long they visit.", rich_help_panel=_SIMULATED)
     ] = 30.0,
     per_second: Annotated[
         float, typer.Option(min=0.01, max=20, help="Visits in a second, at most.", rich_help_panel=_SIMULATED)
     ] = 3.0,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Tells what they draw; another each time.", rich_help_panel=_SIMULATED),
+        typer.Option(min=0, help="Seed of their choices; random by default.", rich_help_panel=_SIMULATED),
     ] = None,
 ) -> None:
     """MovieLens as a community: import, train, index, serve, and what to try."""

@@ -75,7 +75,7 @@ def _add_files(app: typer.Typer, run: Runner) -> None:
         _take_in(run, "deletions", file)
 
     @app.command(
-        short_help="Who did what with which post, and when.",
+        short_help="Events: user, post, kind, time.",
         help="Columns: user_id, item_id, kind (click, read, like, ...), occurred_at; value for kind rating. "
         f"{_TIMES}",
     )
@@ -83,7 +83,7 @@ def _add_files(app: typer.Typer, run: Runner) -> None:
         _take_in(run, "interactions", file)
 
     @app.command(
-        short_help="Who has joined which community.",
+        short_help="Memberships: user and community.",
         help=f"Columns: user_id, community_id; joined_at may be missing. {_TIMES}",
     )
     def memberships(file: File) -> None:
@@ -92,14 +92,14 @@ def _add_files(app: typer.Typer, run: Runner) -> None:
 
 def _add_graph_files(app: typer.Typer, run: Runner) -> None:
     @app.command(
-        short_help="What the app knows beside posts and readers, by kind.",
+        short_help="Vertices: what an app has besides posts and users, by kind.",
         help="Columns: kind, vertex_id; properties (a JSON object) may be missing.",
     )
     def vertices(file: File) -> None:
         _take_in(run, "vertices", file)
 
     @app.command(
-        short_help="What leads from one id to another, by label.",
+        short_help="Edges between ids, by label.",
         help="Columns: label, from_id, to_id; score (1 where it is missing) and properties (a JSON object) "
         "may be missing.",
     )

@@ -22,10 +22,10 @@ Elsewhere = Annotated[
     bool,
     typer.Option(
         "--services-elsewhere",
-        help="The services run in other processes, as in a cluster: wait for them, do none of their work.",
+        help="The services run in other processes, as in a cluster: wait for them.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Skip nothing, whatever has not changed.")]
+Force = Annotated[bool, typer.Option("--force", help="Run every step, even if nothing has changed.")]
 StepName = typer.Argument(metavar="STEP", help=f"One of {', '.join(STEPS)}.", show_default=False)
 RunName = typer.Option(
     "--run",
@@ -39,7 +39,7 @@ def make_app(data_dir: Callable[[], Path]) -> typer.Typer:
     """The commands `run`, `step`, `list` and `show` on the folder of `data_dir` and its database."""
     app = typer.Typer(
         no_args_is_help=True,
-        help="From data to what is served, in steps of which none is done twice in vain.",
+        help="Run the steps from data to a served space; steps with unchanged inputs are skipped.",
     )
     _add_running(app, data_dir)
     _add_listing(app, data_dir)
@@ -47,12 +47,12 @@ def make_app(data_dir: Callable[[], Path]) -> typer.Typer:
 
 
 def _add_running(app: typer.Typer, data_dir: Callable[[], Path]) -> None:
-    @app.command(short_help="Carry out all steps, but for those whose inputs have not changed.")
+    @app.command(short_help="Run all steps, without those whose inputs have not changed.")
     def run(
         pipeline: Given = DEFAULT,
         force: Force = False,
         from_: Annotated[
-            str | None, typer.Option("--from", metavar="STEP", help="Skip nothing from this step on.")
+            str | None, typer.Option("--from", metavar="STEP", help="Run every step from this one on.")
         ] = None,
         services_elsewhere: Elsewhere = False,
     ) -> None:
@@ -70,7 +70,7 @@ def _add_running(app: typer.Typer, data_dir: Callable[[], Path]) -> None:
         with _opened(data_dir(), services_elsewhere) as context:
             run_pipeline(Execution(context, chosen, new_run_id(chosen), anew))
 
-    @app.command(short_help="Carry out one step of a run, for another scheduler.")
+    @app.command(short_help="Run one step, for another scheduler.")
     def step(
         name: Annotated[str, StepName],
         run_id: Annotated[str, RunName],

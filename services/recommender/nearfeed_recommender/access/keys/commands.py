@@ -32,17 +32,17 @@ def make_app(run: Runner) -> typer.Typer:
 def _add_making(app: typer.Typer, run: Runner) -> None:
     @app.command()
     def create(
-        name: Annotated[str, typer.Argument(help="What the key is called, such as the app that uses it.")],
+        name: Annotated[str, typer.Argument(help="Name of the key, such as the app that uses it.")],
         scope: Annotated[
             list[str], typer.Option(help="feed, events, items or admin; may be given several times.")
         ],
         expires_days: Annotated[
             float | None,
-            typer.Option(min=0, max=36_500, help="Days until it expires; never where it is not given."),
+            typer.Option(min=0, max=36_500, help="Days until it expires; never by default."),
         ] = None,
         per_minute: Annotated[
             int | None,
-            typer.Option(min=1, help="Calls a minute, at most; NEARFEED_CALLS_PER_MINUTE without it."),
+            typer.Option(min=1, help="Maximum calls a minute; NEARFEED_CALLS_PER_MINUTE by default."),
         ] = None,
     ) -> None:
         """Make a key and tell it, this once."""
@@ -53,7 +53,7 @@ def _add_making(app: typer.Typer, run: Runner) -> None:
     def rotate(
         name: Name,
         grace_hours: Annotated[
-            float, typer.Option(min=0, max=8_760, help="Hours for which the old key goes on to hold.")
+            float, typer.Option(min=0, max=8_760, help="Hours for which the old key stays valid.")
         ] = 24,
     ) -> None:
         """Make a new key beside an old one, which expires after a while."""
