@@ -1,4 +1,4 @@
-"""Who calls: by a key of the settings, one of SQL, or a reader's own token."""
+"""Who calls: by a key of the settings, a key in SQL, or a user's own token; and how often they may."""
 
 import hmac
 import math

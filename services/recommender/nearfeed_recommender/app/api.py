@@ -1,4 +1,4 @@
-"""The API as a FastAPI application."""
+"""The API as a FastAPI application, and its OpenAPI document."""
 
 from importlib.metadata import version
 from typing import Any

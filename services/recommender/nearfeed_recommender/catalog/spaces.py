@@ -1,4 +1,4 @@
-"""Which spaces there are, and which one is served."""
+"""The spaces, the active one, and vectors of posts that are kept in memory."""
 
 import threading
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the parts of a document say of each other: a name that one uses must be that of a fitting other."""
+"""References within a document: a name must be that of a fitting other part, and formulas must be valid."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,9 +1,9 @@
-"""Whether an arm loses more than its guardrails allow, also where it fails as a whole.
+"""Compares arms with the control, and checks guardrails: whether an arm loses more than they allow.
 
-A loss is the arm's lift in the worse direction. Of an arm that has next to nothing of what is counted (no
-click at all) no lift can be told: then it is the difference by the control's mean. Where the control has
-nothing either, there is no share of it: then it is the difference itself, and `most_at_zero` the bound. An
-arm without what a metric is a ratio to (no impression, so that it has no click rate) loses all of that.
+A loss is the arm's lift in the worse direction. Where an arm has next to no events of a metric (no click at
+all), its lift is unknown: the loss is the difference, divided by the control's mean. Where the control has no
+events either, the loss is the difference itself, and `most_at_zero` is the bound. An arm without the
+denominator of a ratio (no impression, so no click rate) loses all of it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The experiments that run, as this process last saw them; it looks for changes again and again."""
+"""Running experiments as this process last read them, and which bucket of users each has."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping

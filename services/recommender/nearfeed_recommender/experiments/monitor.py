@@ -1,4 +1,4 @@
-"""Watches the experiments that run: guardrails stop arms, bandits learn, results are kept."""
+"""Monitors running experiments: guardrails stop arms, bandits are trained, results are stored."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What came of an experiment, by arm: counts, means, and differences that hold at any look."""
+"""Results of an experiment by arm: counts, means, and intervals that are valid at any time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

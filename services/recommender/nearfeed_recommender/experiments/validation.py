@@ -1,4 +1,4 @@
-"""A design is read as a whole: each of its faults is told with its place."""
+"""Validates a design as a whole, against the configuration too: each fault has its place."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""What came of what was served: impressions and actions, each with the answer that it came of.
+"""Outcomes: impressions and actions with the response that they are attributed to.
 
-Whenever anything becomes known of a reader and a post, all that is known of the two is attributed anew.
+Whenever more is known of a user and a post, all their events are attributed again.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
-"""What was served goes to the log off the request's path: noted at once, written within 200 ms.
+"""Writes exposure records to the log, outside of the request: within 200 ms of the response.
 
-A process that is killed loses what it had not yet written, and the next one counts that; what cannot be
-written is counted too.
+A process that is killed loses the records that it had not written. It counts records in a file that survives
+it, and the next process reports the loss.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Query parameters that no route knows."""
+"""Checks of parameters: unknown names, and times in the future."""
 
 from collections.abc import Callable, Set
 from http import HTTPStatus

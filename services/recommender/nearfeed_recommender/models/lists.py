@@ -1,4 +1,4 @@
-"""Lists of a run per reader, in memory."""
+"""Ranked lists of a run by user, in memory."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

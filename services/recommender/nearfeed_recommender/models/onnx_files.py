@@ -1,4 +1,4 @@
-"""ONNX files of runs in onnxruntime, one thread each: requests run beside each other."""
+"""ONNX models of runs in onnxruntime, one thread each: rankers and query towers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
-"""How places are given out under limits, with a share kept for new posts and first exposures.
+"""Fills the places of a slate under limits, with reserved places for new posts and first exposures.
 
-They are filled one by one, so that all of these hold at once; `filled` says how. Candidates are numbers
-here, 0 the best.
+Places are filled one by one, so that all rules are satisfied at once; `filled` describes how. Candidates are
+numbers here, 0 is the best.
 """
 
 from bisect import bisect_left, insort

@@ -1,4 +1,4 @@
-"""What all stages of a response are asked: one user, once hydrated."""
+"""The query of a response: one user, loaded once, in one space; and what loads it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Makes the map of a space from the contexts of its posts, and finds a reader's place on it."""
+"""Computes the 2-D map of a space from its input embeddings, its labels, and a user's position on it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

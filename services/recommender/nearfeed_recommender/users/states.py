@@ -1,8 +1,7 @@
-"""The states of users, kept in memory up to a number of bytes, with events laid over that SQL lacks yet.
+"""User states in memory, bounded by bytes, with accepted events merged into them.
 
-A state is used again as long as SQL has the revision at which it was read. Events that this process has
-accepted hold in it at once: they are merged as the consumer will merge them, which makes no difference once
-it has.
+A state is valid as long as SQL has the revision at which it was read. Events that this process has accepted
+are merged at once, by the same merge that the consumer uses, so the next feed has them.
 """
 
 import threading

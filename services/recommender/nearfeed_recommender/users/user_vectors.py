@@ -1,7 +1,7 @@
-"""The user vectors: a cache of what rows and contexts say, kept right by marking and recomputing.
+"""User vectors in SQL: a cache of engagements and input embeddings.
 
-The consumer's handlers and its background loop alone compute them. Whoever changes what they follow from,
-the API too, marks them stale in the same transaction.
+Only the consumer computes them. Whoever changes what a vector follows from marks it stale in the same
+transaction.
 """
 
 from collections.abc import Collection, Iterable, Sequence

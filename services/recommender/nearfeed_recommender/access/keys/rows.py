@@ -1,4 +1,4 @@
-"""Keys as SQL has them."""
+"""Keys in SQL, and how a key is generated and hashed."""
 
 import hashlib
 import hmac
