@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, select
 
 from nearfeed_contracts.tables import change_sequence, items
 from nearfeed_recommender.catalog.columns import Columns, PostFacts
+from nearfeed_runtime.point_reads import read_rows
 from nearfeed_runtime.sql import read_connection
 
 ITEMS = "items"
@@ -46,7 +47,9 @@ class Catalog:
         self._following = threading.Lock()
 
     def follow(self) -> None:
-        """Takes in what has changed since, at first all posts."""
+        """Reads what has changed since, at first all posts; where nothing has, one look-up by key."""
+        if self.change_id >= 0 and self._last_change() <= self.change_id:
+            return
         with self._following, read_connection(self._engine) as connection:
             last = last_change(connection)
             if last <= self.change_id:
@@ -57,6 +60,10 @@ class Catalog:
             order = (items.c.change_id, items.c.published_at, items.c.item_id)
             self._take(connection, select(*_FACTS).where(changed).order_by(*order))
             self.change_id = last
+
+    def _last_change(self) -> int:
+        found = read_rows(self._engine, "SELECT value FROM change_sequence WHERE name = ?", [ITEMS])
+        return int(found[0][0]) if found else 0
 
     def _take(self, connection: Connection, query: Any) -> None:
         for batch in connection.execution_options(yield_per=_BATCH).execute(query).partitions():
