@@ -25,7 +25,7 @@ from nearfeed_embedder.dataset import Readings, TooLittleDataError
 from nearfeed_embedder.encoder import load_encoder
 from nearfeed_embedder.load import read_dataset
 from nearfeed_embedder.operations import TimeError, evaluate_models, list_trained, retrain_run, train_run
-from nearfeed_embedder.recipe import UnknownRecipeError
+from nearfeed_embedder.run_folder import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.shifts import read_shifts, save_shifts
 from nearfeed_embedder.stages import finish

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.runs import Manifest
 from nearfeed_embedder.graph.features import Vocabulary
 from nearfeed_embedder.graph.pinsage import Shape
 from nearfeed_embedder.graph.train import TrainRule
 from nearfeed_embedder.graph.walks import WalkRule
 from nearfeed_embedder.linear.autoencoder import LinearRule
+from nearfeed_embedder.run_folder import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 
 _SETTINGS = {
@@ -27,10 +27,6 @@ _SETTINGS = {
     "weights",
     "half_life_days",
 }
-
-
-class UnknownRecipeError(ConflictError):
-    """A run that does not tell, in this version's words, how it was trained."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 from fsspec.core import url_to_fs
 
+from nearfeed_contracts.errors import ConflictError
 from nearfeed_contracts.fields import from_micros
 from nearfeed_contracts.runs import DataWindow, Manifest, run_url, write_manifest
 from nearfeed_embedder.dataset import Dataset
+
+
+class UnknownRecipeError(ConflictError):
+    """A run whose manifest does not say how it was trained in a way that this version knows."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nearfeed_contracts.errors import NearfeedError
 from nearfeed_contracts.runs import Manifest
-from nearfeed_embedder.recipe import UnknownRecipeError
+from nearfeed_embedder.run_folder import UnknownRecipeError
 from nearfeed_embedder.settings import EmbedderSettings
 from nearfeed_embedder.trainers.table import TRAINERS, Trainer
 from nearfeed_runtime.settings import load_settings
