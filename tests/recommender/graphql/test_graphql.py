@@ -62,10 +62,9 @@ def configure(
     world: World, relations: dict[str, Relation], nearest: Callable[..., Any] | None = None
 ) -> None:
     """What a configuration would say."""
-    context = context_of(world)
-    graph = context.graph
-    graph = GraphSources(graph.engine, graph.rule, relations.get, nearest or graph.nearest)
-    world.service.app.state.context = replace(context, graph=graph)
+    state = world.service.app.state
+    graph: GraphSources = state.graph
+    state.graph = GraphSources(graph.engine, graph.rule, relations.get, nearest or graph.nearest)
 
 
 def test_posts_that_a_reader_read_with_similar_ones(served: World) -> None:
