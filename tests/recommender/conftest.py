@@ -26,6 +26,8 @@ from nearfeed_runtime.sql import read_connection, upsert, write_transaction
 from servers import fresh_database
 
 DIM = 4
+# These tests ask what happens, on machines that may be slow; deadlines have tests of their own.
+PATIENT = {"feed_deadline_ms": 20_000, "write_deadline_ms": 20_000}
 
 
 @dataclass
@@ -148,7 +150,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def world(tmp_path: Path, database_url: str) -> Iterator[World]:
-    settings = RecommenderSettings(data_dir=tmp_path, database_url=database_url, secret="a test's secret")
+    settings = RecommenderSettings(
+        data_dir=tmp_path, database_url=database_url, secret="a test's secret", **PATIENT
+    )
     engine = open_database(settings.database_url)
     log = open_log(settings.log_url)
     store = open_store("memory://")

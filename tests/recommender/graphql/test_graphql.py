@@ -243,7 +243,7 @@ def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
         return fetch(*given)
 
     def count_statement(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        asked.statements += not statement.startswith(("BEGIN", "SET "))
+        asked.statements += not statement.startswith(("BEGIN", "SET ", "START "))
 
     event.listen(world.engine, "before_cursor_execute", count_statement)
     with monkeypatch.context() as patched:
