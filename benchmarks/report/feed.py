@@ -103,10 +103,11 @@ def _measured(now: Figures, before: Figures) -> str:
         return "Not measured yet.\n"
     threads, loop = (newest.cell(("floor", f"{way}, 8 connections", "rate")) for way in ("threads", "loop"))
     floor = f": {threads} from a thread pool and {loop} from the event loop at 8 connections" if loop else ""
+    runs = [int(row["runs"]) for row in newest.rows]
     text = _MEASURED.format(
         place=machine(newest.rows[0]),
         generators=newest.rows[0]["load_generators"],
-        runs=" to ".join(sorted({row["runs"] for row in newest.rows}, key=int)),
+        runs=" to ".join(map(str, sorted({min(runs), max(runs)}))),
         others=max(row["others_cores"] for row in newest.rows),
         floor=floor,
     )
